@@ -1,0 +1,1 @@
+"""The small generators behind the miniature corpus."""

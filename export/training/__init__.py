@@ -1,0 +1,1 @@
+"""Training of generators, residual filters and fingerprints."""

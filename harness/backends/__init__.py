@@ -1,0 +1,1 @@
+"""Where answers come from: ONNX Runtime in process, Triton, scripted; and the policy around them."""

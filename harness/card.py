@@ -1,0 +1,101 @@
+"""What a model is: its input, score space, provenance and parity verdict. Travels inside the model and its endpoint."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal
+
+from pydantic import Field, PositiveInt
+
+from harness.frozen import Frozen
+from harness.images.preprocess import Preprocess
+
+CARD_KEY = "discern.card"
+"""Key of the card's JSON, both in the ONNX file's metadata and in the Triton entry's parameters."""
+
+WEIGHTS_KEY = "discern.weights_sha256"
+"""Key of the model file's SHA-256 in the Triton entry's parameters."""
+
+NAME_PATTERN = r"^[a-z0-9_]+(\.[a-z0-9_]+)+$"
+
+
+class Head(Frozen):
+    """One score of a model: a detector has one, a bank of fingerprints one each.
+
+    Attributes:
+        name: the head's name, unique in its card.
+        trained_on: subsets whose fakes it was trained on; its in-domain cells.
+        threshold: oriented scores above it mean fake, as found in training (never on a test split).
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9_.\-]+$")
+    trained_on: tuple[str, ...] = ()
+    threshold: float = 0.0
+
+
+class Parity(Frozen):
+    """How the exported graph answers beside its source on probe images.
+
+    Attributes:
+        probes: number of probe images.
+        torch_max_abs: largest |torch - ONNX Runtime| over all scores.
+        batch_max_abs: largest |batch 1 - batch N| over all scores in ONNX Runtime.
+        served_max_abs: largest |ONNX Runtime - served|; None where no server could be started.
+        flips: decisions that differ between any two of them.
+        tolerance: what the differences were held against.
+    """
+
+    probes: PositiveInt
+    torch_max_abs: float
+    batch_max_abs: float
+    served_max_abs: float | None
+    flips: int
+    tolerance: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether every difference is within tolerance and no decision flipped."""
+        worst = max(self.torch_max_abs, self.batch_max_abs, self.served_max_abs or 0.0)
+        return worst <= self.tolerance and self.flips == 0
+
+
+class Card(Frozen):
+    """Metadata of one model, ``architecture.tag``.
+
+    Attributes:
+        name: ``dif.miniature``; lower case, at least one dot.
+        task: what its answers mean.
+        summary: one sentence.
+        preprocess: what turns a decoded image into ``input``.
+        input: name of the input tensor; batch first.
+        output: name of the output tensor, float32 (batch, heads).
+        score: space of the scores.
+        fake: whether fake lies at the high or the low end of the scores.
+        heads: the scores in output order.
+        classes: class names of a classifier, else empty.
+        licence: SPDX id, or the words of the source.
+        source: where the weights come from.
+        training: facts of the training (digest of its data, revision, metrics), free-form.
+        claims: published figures, by ``metric@subset``.
+        parity: verdict of the export; None only for models not exported here.
+    """
+
+    name: str = Field(pattern=NAME_PATTERN)
+    task: Literal["detection", "classification", "fingerprint", "attribution"] = "detection"
+    summary: str = ""
+    preprocess: Preprocess = Preprocess()
+    input: str = "image"
+    output: str = "score"
+    score: Literal["logit", "probability", "statistic"] = "logit"
+    fake: Literal["high", "low"] = "high"
+    heads: tuple[Head, ...] = (Head(name="fake"),)
+    classes: tuple[str, ...] = ()
+    licence: str = "unknown"
+    source: str = ""
+    training: dict[str, str | int | float] = {}
+    claims: dict[str, float] = {}
+    parity: Parity | None = None
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the card's canonical JSON, in hex."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()

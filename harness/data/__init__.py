@@ -1,0 +1,1 @@
+"""Where images come from: manifests, layouts, sampling, the confound audit, the miniature corpus."""

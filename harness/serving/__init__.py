@@ -1,0 +1,1 @@
+"""Starts a real Triton on this machine."""

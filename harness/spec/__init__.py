@@ -1,0 +1,1 @@
+"""YAML to a frozen, validated suite; nothing else."""

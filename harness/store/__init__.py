@@ -1,0 +1,1 @@
+"""Records on disk; the only code that knows the layout of a run."""
