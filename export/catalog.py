@@ -1,0 +1,195 @@
+"""What can be exported, by name, and how an export goes: build, write, prove, enter. Trains nothing."""
+
+from __future__ import annotations
+
+import csv
+import inspect
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+from torch import nn
+
+from export.bank import Bank
+from export.checkpoints import read_dif_bank
+from export.fingerprints import DifBank, dif_card
+from export.onnx import file_sha256, write_onnx
+from export.parity import Answer, ask, check_parity, probe_inputs, words
+from export.residual_filters import load_filter
+from export.triton import Device, Serving, write_entry
+from harness.backends import open_backend
+from harness.backends.base import EndpointOptions
+from harness.card import Card, Parity
+from harness.errors import CardError, CheckpointError, problem
+from harness.names import did_you_mean
+from harness.serving import TritonServer, find_tritonserver
+
+WEIGHTS = Path(__file__).parent / "weights"
+
+DIF_TOLERANCE = 1e-4
+"""Of a correlation. The centres of published fingerprints lie 0.002 to 0.016 apart; float32 is exact to about 1e-6 on
+photographs, and to 1e-5 where a residual is a thousandth of the pixels that it was computed from."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """A module and its card, before export.
+
+    Attributes:
+        module: takes the card's input, returns its output.
+        card: without a parity verdict.
+        tolerance: largest difference that parity allows in a score.
+    """
+
+    module: nn.Module
+    card: Card
+    tolerance: float
+
+
+def dif_miniature() -> Built:
+    """DIF fingerprints of the miniature corpus' generators over a DnCNN, from the tracked weights."""
+    weights, filter_weights = WEIGHTS / "dif_miniature.npz", WEIGHTS / "dncnn_miniature.pt"
+    bank, residual = Bank.load(weights), load_filter(str(filter_weights))
+    card = dif_card(
+        "dif.miniature",
+        bank,
+        summary=f"Deep image fingerprints of the miniature corpus' {len(bank.names)} generators",
+        licence="Apache-2.0",
+        source="export/training, on the miniature corpus' train split",
+        training={"bank_sha256": file_sha256(weights), "filter_sha256": file_sha256(filter_weights)},
+        claims={},
+    )
+    return Built(DifBank(residual, bank), card, DIF_TOLERANCE)
+
+
+def dif_published(checkpoints: str, filter: str = "bilateral", claims: str = "", tag: str = "published") -> Built:
+    """DIF fingerprints published as checkpoints, over a residual filter of one's own.
+
+    Args:
+        checkpoints: folder of GENERATOR/chk_0.pt.
+        filter: ``bilateral``, or a file of DnCNN weights.
+        claims: CSV of generator and accuracy in percent, the published figures; none where empty.
+        tag: last part of the entry's name.
+    """
+    folder, classical = Path(checkpoints), filter == "bilateral"
+    bank, residual = read_dif_bank(folder), load_filter(filter)
+    published = read_claims(Path(claims)) if claims else {}
+    card = dif_card(
+        f"dif.{tag}",
+        bank,
+        summary=f"Published deep image fingerprints of {len(bank.names)} generators over "
+        + ("a bilateral residual" if classical else "a DnCNN residual that is not the published one"),
+        licence="none stated",
+        source="Sinitsa and Fried, Deep Image Fingerprint, WACV 2024, github.com/Sergo2020/DIF_pytorch_official",
+        training={
+            "filter": "bilateral" if classical else f"dncnn sha256:{file_sha256(Path(filter))}",
+            **{f"{name}_sha256": file_sha256(folder / name / "chk_0.pt") for name in bank.names},
+        },
+        claims={f"balanced_accuracy@{name}": published[name] for name in bank.names if name in published},
+    )
+    return Built(DifBank(residual, bank), card, DIF_TOLERANCE)
+
+
+EXPORTS: Mapping[str, Callable[..., Built]] = {"dif.miniature": dif_miniature, "dif.published": dif_published}
+"""Builders by name; their arguments are the options of the export."""
+
+
+def read_claims(path: Path) -> dict[str, float]:
+    """Read published accuracies: a CSV of ``generator,accuracy``, in percent, the mean of both classes.
+
+    Returns:
+        Generator -> 0..1.
+
+    Raises:
+        CheckpointError: it can't be read so.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            claims = {row["generator"]: round(float(row["accuracy"]) / 100, 6) for row in csv.DictReader(file)}
+        if not all(0 <= value <= 1 for value in claims.values()):
+            raise ValueError("an accuracy outside 0..100")
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            problem(f"claims {path}", "columns generator and accuracy in percent", str(error), "Correct the CSV")
+        ) from error
+    return claims
+
+
+def find_exports(pattern: str) -> list[str]:
+    """Return the names that a wildcard matches, sorted.
+
+    Raises:
+        CardError: it matches none.
+    """
+    found = sorted(name for name in EXPORTS if fnmatchcase(name, pattern))
+    if not found:
+        raise CardError(problem("export", "a known name", repr(pattern), did_you_mean(pattern, sorted(EXPORTS))))
+    return found
+
+
+def export_model(
+    name: str,
+    repository: Path,
+    options: Mapping[str, str],
+    device: Device = "auto",
+    say: Callable[[str], None] = lambda line: None,
+) -> Parity:
+    """Export one model into a repository; nothing is written there unless parity holds.
+
+    Args:
+        name: one of EXPORTS.
+        repository: where the entry goes.
+        options: the builder's arguments.
+        device: where Triton runs it.
+        say: receives a line a stage.
+
+    Raises:
+        HarnessError: a name, an option or weights that can't be used, or a parity that fails.
+    """
+    built = _build(name, options)
+    inputs = probe_inputs(built.card)
+    with tempfile.TemporaryDirectory(prefix="discern-export-") as folder:
+        model = Path(folder) / "model.onnx"
+        say(f"{built.card.name}: writing ONNX")
+        write_onnx(built.module, torch.from_numpy(inputs[:2]), model, built.card)
+        say(f"{built.card.name}: comparing torch, ONNX Runtime and a Triton on this machine")
+        with _served(Path(folder) / "repository", model, built.card) as served:
+            parity = check_parity(built.module, model, built.card, inputs, tolerance=built.tolerance, served=served)
+        entry = write_entry(repository, model, built.card.model_copy(update={"parity": parity}), Serving(device))
+    say(f"{entry.name}: parity holds ({words(parity)}); written to {entry.folder}")
+    return parity
+
+
+def _build(name: str, options: Mapping[str, str]) -> Built:
+    if name not in EXPORTS:
+        raise CardError(problem("export", "a known name", repr(name), did_you_mean(name, sorted(EXPORTS))))
+    signature = inspect.signature(EXPORTS[name])
+    try:
+        arguments = signature.bind(**options).arguments
+    except TypeError as error:
+        takes = ", ".join(map(str, signature.parameters.values())) or "none"
+        raise CardError(problem(f"export {name}", f"options {takes}", str(error), "Correct the options")) from error
+    try:
+        return EXPORTS[name](**arguments)
+    except ValidationError as error:
+        raise CardError(problem(f"export {name}", "a valid card", str(error), "Correct the options")) from error
+
+
+@contextmanager
+def _served(repository: Path, model: Path, card: Card) -> Iterator[Answer | None]:
+    """Serve a model from a repository of its own; None where no server is installed."""
+    if find_tritonserver() is None:
+        yield None
+        return
+    write_entry(repository, model, card)
+    with TritonServer(repository, [card.name]) as server:
+        backend = open_backend(server.grpc_url(card.name), EndpointOptions())
+        try:
+            yield lambda inputs: ask(backend, card, inputs)
+        finally:
+            backend.close()

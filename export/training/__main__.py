@@ -1,0 +1,46 @@
+"""``python -m export.training STAGE``: train again what ships."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from export.training import shipped
+
+app = typer.Typer(help="Train again what ships: generators, then filter, then fingerprints.", no_args_is_help=True)
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(line + "\n")
+
+
+@app.command()
+def generators(out: Path = shipped.GRAPHS, steps: int = 1200, seed: int = 0) -> None:
+    """The miniature corpus' eight generators."""
+    for name, quality in shipped.generators(out, steps=steps, seed=seed, say=_say).items():
+        typer.echo(f"{name}: {quality:.1f} dB")
+
+
+@app.command(name="filter")
+def residual_filter(out: Path = shipped.WEIGHTS, steps: int = 2500, seed: int = 0) -> None:
+    """The DnCNN residual filter."""
+    shipped.residual_filter(out, steps=steps, seed=seed, say=_say)
+
+
+@app.command()
+def fingerprints(
+    corpus: Annotated[Path, typer.Option(help="Where the corpus is built.")] = Path("reports/manifests"),
+    out: Path = shipped.WEIGHTS,
+    steps: int = 600,
+    seed: int = 0,
+) -> None:
+    """The bank of DIF fingerprints."""
+    for name, item in shipped.fingerprints(corpus, out, steps=steps, seed=seed, say=_say).items():
+        typer.echo(f"{name}: val AUROC {item.validation_auroc:.3f} after {item.steps} steps")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,71 @@
+"""Trains a DnCNN residual filter on photographs: it learns noise, so that what it predicts holds no content."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from export.residual_filters import DnCNN
+
+Report = Callable[[int, float], None]
+
+SIGMA = (1.0, 15.0)
+"""Range of the added Gaussian noise, in grey levels of 255; low levels matter, for fingerprints are faint."""
+
+
+def train_residual_filter(
+    photographs: Sequence[NDArray[np.uint8]],
+    *,
+    steps: int,
+    seed: int,
+    depth: int = 10,
+    width: int = 32,
+    side: int = 48,
+    batch: int = 16,
+    report: Report | None = None,
+) -> DnCNN:
+    """Train a blind denoiser (Zhang et al., TIP 2017) on random patches.
+
+    Args:
+        photographs: uint8 RGB, at least ``side`` pixels each way.
+        steps: optimiser steps.
+        seed: of weights, patches and noise.
+        depth, width: of the network.
+        side: of a patch in pixels.
+        batch: patches a step.
+        report: receives step and loss now and then.
+    """
+    torch.manual_seed(seed)
+    random = np.random.default_rng(seed)
+    network = DnCNN(depth, width).train()
+    optimiser = torch.optim.Adam(network.parameters(), lr=2e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=steps)
+    for step in range(steps):
+        clean = patches(photographs, random, batch, side)
+        level = torch.from_numpy(random.uniform(*SIGMA, size=(batch, 1, 1, 1)).astype(np.float32)) / 255
+        noise = torch.randn(clean.shape) * level
+        loss = F.mse_loss(network(clean + noise) / level, noise / level)
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        if report is not None and step % 50 == 0:
+            report(step, float(loss))
+    return network.eval()
+
+
+def patches(photographs: Sequence[NDArray[np.uint8]], random: np.random.Generator, count: int, side: int) -> Tensor:
+    """Return random patches, flipped and turned at random, float32 (count, 3, side, side) in [0, 1]."""
+    cuts = []
+    for index in random.integers(len(photographs), size=count):
+        photograph = photographs[index]
+        top, left = (random.integers(length - side + 1) for length in photograph.shape[:2])
+        cut = np.rot90(photograph[top : top + side, left : left + side], int(random.integers(4)))
+        cuts.append(cut[:, ::-1] if random.random() < 0.5 else cut)
+    return torch.from_numpy(np.stack(cuts)).permute(0, 3, 1, 2).float() / 255

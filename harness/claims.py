@@ -1,0 +1,63 @@
+"""Published figures held against measured ones; says how far they lie apart, never which is right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from harness.card import Card
+from harness.spec.suite import ClaimSpec
+from harness.stats import Estimate
+from harness.tasks.detection import CLEAN, Detection, Detector
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A claim beside what was measured on clean images.
+
+    Attributes:
+        detector, generator, metric: what the claim is about.
+        claimed: the published figure, 0..1.
+        source: where it was published.
+        measured: this run's figure; None where the suite did not measure it.
+    """
+
+    detector: str
+    generator: str
+    metric: str
+    claimed: float
+    source: str
+    measured: Estimate | None
+
+    @property
+    def holds(self) -> bool | None:
+        """Whether the claim lies in the measured 95 % interval or below the measured figure; None if not measured."""
+        if self.measured is None:
+            return None
+        return self.claimed <= self.measured.high
+
+
+def check_claims(detection: Detection, cards: Mapping[str, Card], suite_claims: Sequence[ClaimSpec]) -> list[Checked]:
+    """Return every claim of the suite and of the cards that is about a tested detector and generator."""
+    return [
+        Checked(detector.name, claim.subset, claim.metric, claim.value, claim.source, _measured(detector, claim))
+        for detector in detection.detectors
+        for claim in (*_carried(cards[detector.model], detector), *suite_claims)
+        if fnmatchcase(detector.name, claim.model) and claim.subset in detection.generators
+    ]
+
+
+def _carried(card: Card, detector: Detector) -> Iterator[ClaimSpec]:
+    """Yield the card's claims that are this head's: those about a subset that it was trained on."""
+    for key, value in card.claims.items():
+        metric, _, subset = key.partition("@")
+        if subset in detector.head.trained_on or (len(card.heads) == 1 and subset):
+            yield ClaimSpec.model_validate(
+                {"model": detector.name, "subset": subset, "metric": metric, "value": value, "source": card.source}
+            )
+
+
+def _measured(detector: Detector, claim: ClaimSpec) -> Estimate | None:
+    figures = detector.figures.get((CLEAN, claim.subset))
+    return figures.estimates.get(claim.metric) if figures else None

@@ -1,0 +1,217 @@
+"""The confound audit: could the labels be told from formats, qualities and sizes alone? Looks at no pixel."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.data.sample import FAKE, Sample, reals_for
+from harness.metrics.binary import auroc
+from harness.stats import Estimate, bootstrap_interval
+from harness.stats.bootstrap import bootstrap
+
+SUSPECT = 0.6
+"""A baseline confounds a generator where the lower end of its AUROC's 95 % interval is above this."""
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What the files of one subset look like.
+
+    Attributes:
+        subset, label: which.
+        images: how many.
+        formats: share of each sniffed container, most common first.
+        jpeg_quality: median and quartiles of the JPEGs; None without any.
+        size: most common width x height, and its share.
+        bytes: median file size.
+    """
+
+    subset: str
+    label: int
+    images: int
+    formats: Mapping[str, float]
+    jpeg_quality: tuple[float, float, float] | None
+    size: tuple[str, float]
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A detector that reads no pixel, on one generator against its reals.
+
+    Attributes:
+        name: what it reads.
+        generator: which.
+        auroc: oriented the better way round, which only an oracle could; nan where one class is missing.
+    """
+
+    name: str
+    generator: str
+    auroc: Estimate
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The verdict on one generator: ``confounded``, ``clean`` or ``untestable``, and why."""
+
+    generator: str
+    verdict: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Audit:
+    """All of it."""
+
+    profiles: Sequence[Profile]
+    baselines: Sequence[Baseline]
+    findings: Sequence[Finding]
+
+    def means(self) -> dict[str, Estimate]:
+        """Return each baseline's mean AUROC over the generators that can be tested, without an interval."""
+        return {
+            name: Estimate(float(np.mean(values)) if values else math.nan, math.nan, math.nan, sum(images))
+            for name in BASELINES
+            for values, images in [self._of(name)]
+        }
+
+    def _of(self, name: str) -> tuple[list[float], list[int]]:
+        rows = [row.auroc for row in self.baselines if row.name == name and not math.isnan(row.auroc.value)]
+        return [row.value for row in rows], [row.n for row in rows]
+
+
+class Collector:
+    """Gathers one subset's headers in a few numbers an image."""
+
+    def __init__(self, samples: Iterable[Sample]) -> None:
+        rows = (
+            (item.format == "jpeg", item.bytes, item.width * item.height, item.jpeg_quality or 0, _code(item.source))
+            for item in samples
+        )
+        table = np.fromiter(rows, np.dtype((np.float64, 5)))
+        self.jpeg, self.bytes, self.pixels, self.quality, self.source = table.T
+
+
+BASELINES: dict[str, Callable[[Collector], Floats]] = {
+    "is it a JPEG?": lambda item: item.jpeg,
+    "file size": lambda item: item.bytes,
+    "image size": lambda item: item.pixels,
+    "JPEG quality": lambda item: item.quality,
+}
+"""Scores that need no pixels, by name."""
+
+
+def audit(
+    samples: Mapping[str, Sequence[Sample]] | Mapping[str, Iterable[Sample]],
+    labels: Mapping[str, int],
+    generators: Sequence[str],
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Audit:
+    """Hold formats, qualities and sizes against the labels.
+
+    Args:
+        samples: the tested images of every subset, streamed once.
+        labels: label of every subset.
+        generators: the fake subsets that are tested.
+        resamples: bootstrap resamples, clustered by source.
+        seed: of the resampling.
+    """
+    profiles, collected = [], {}
+    for subset, items in samples.items():
+        seen = _Counts()
+        collected[subset] = Collector(seen.watch(items))
+        profiles.append(seen.profile(subset, labels[subset], collected[subset]))
+    reals = {subset for subset, label in labels.items() if label != FAKE}
+    baselines: list[Baseline] = []
+    findings: list[Finding] = []
+    shapes = {profile.subset: profile for profile in profiles}
+    for generator in generators:
+        own = [collected[name] for name in reals_for(generator, reals)]
+        rows = [
+            Baseline(
+                name,
+                generator,
+                _auroc(
+                    [read(item) for item in own], read(collected[generator]), own, collected[generator], resamples, seed
+                ),
+            )
+            for name, read in BASELINES.items()
+        ]
+        baselines += rows
+        findings.append(_finding(generator, rows, shapes, reals_for(generator, reals)))
+    return Audit(profiles, baselines, findings)
+
+
+def _auroc(
+    reals: Sequence[Floats], fakes: Floats, own: Sequence[Collector], fake: Collector, resamples: int, seed: int
+) -> Estimate:
+    real = np.concatenate([*reals, np.zeros(0)])
+    if not len(real) or not len(fakes):
+        return Estimate(math.nan, math.nan, math.nan, len(real) + len(fakes))
+    scores = np.concatenate([real, fakes])
+    labels = np.repeat([0, 1], [len(real), len(fakes)])
+    sources = np.concatenate([*(item.source for item in own), fake.source])
+    value = float(auroc(scores, labels))
+    sign = 1.0 if value >= 0.5 else -1.0
+    draws = bootstrap(lambda w: auroc(sign * scores, labels, w), sources, resamples, seed)
+    return Estimate.of(max(value, 1 - value), bootstrap_interval(draws), len(scores))
+
+
+def _finding(generator: str, rows: Sequence[Baseline], shapes: Mapping[str, Profile], reals: Sequence[str]) -> Finding:
+    if not reals or math.isnan(rows[0].auroc.value):
+        return Finding(generator, "untestable", "no real images to hold it against")
+    guilty = [row for row in rows if row.auroc.low > SUSPECT]
+    if not guilty:
+        return Finding(generator, "clean", "no baseline is above chance")
+    fake, real = shapes[generator], shapes[reals[0]]
+    worst = max(guilty, key=lambda row: row.auroc.value)
+    facts = f"fakes are {_words(fake)}; reals {'(first of several sets) ' if len(reals) > 1 else ''}are {_words(real)}"
+    return Finding(generator, "confounded", f"{worst.name} alone reaches AUROC {worst.auroc.value:.2f}: {facts}")
+
+
+def _words(profile: Profile) -> str:
+    formats = ", ".join(f"{share:.0%} {name}" for name, share in profile.formats.items())
+    return f"{formats}, {profile.size[1]:.0%} of them {profile.size[0]}"
+
+
+class _Counts:
+    """Counts formats and sizes while samples pass by."""
+
+    def __init__(self) -> None:
+        self.formats: Counter[str] = Counter()
+        self.sizes: Counter[tuple[int, int]] = Counter()
+
+    def watch(self, items: Iterable[Sample]) -> Iterable[Sample]:
+        for item in items:
+            self.formats[item.format] += 1
+            self.sizes[item.width, item.height] += 1
+            yield item
+
+    def profile(self, subset: str, label: int, collected: Collector) -> Profile:
+        images = sum(self.formats.values())
+        quality = collected.quality[collected.quality > 0]
+        (size, count) = self.sizes.most_common(1)[0] if self.sizes else ((0, 0), 0)
+        return Profile(
+            subset=subset,
+            label=label,
+            images=images,
+            formats={name: count / images for name, count in self.formats.most_common()},
+            jpeg_quality=tuple(np.quantile(quality, [0.25, 0.5, 0.75]).tolist()) if len(quality) else None,
+            size=(f"{size[0]} x {size[1]}", count / images if images else 0.0),
+            bytes=int(np.median(collected.bytes)) if images else 0,
+        )
+
+
+def _code(source: str) -> float:
+    """Return a number that stands for a source: 48 bits of a hash, so that a million fit in flat arrays."""
+    return float(int.from_bytes(hashlib.blake2b(source.encode(), digest_size=6).digest(), "little"))

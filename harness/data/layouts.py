@@ -1,0 +1,200 @@
+"""How images lie on disk, one function a layout: each yields what it finds, in order, and opens no image."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import pyarrow.parquet as pq
+
+from harness.data.sample import FAKE, NATURE, REAL
+from harness.errors import DataError, problem
+from harness.names import did_you_mean
+
+SPLITS = {"train": "train", "val": "test", "test": "test"}
+"""GenImage's `val` is what everyone tests on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An image file and what its place says of it; attributes as in :class:`harness.data.sample.Sample`."""
+
+    path: str
+    label: int
+    subset: str
+    split: str
+    source: str
+
+
+GENERATORS = {
+    "midjourney": "midjourney",
+    "imagenet_midjourney": "midjourney",
+    "stable_diffusion_v_1_4": "sd14",
+    "imagenet_ai_0419_sdv4": "sd14",
+    "stable_diffusion_v_1_5": "sd15",
+    "imagenet_ai_0424_sdv5": "sd15",
+    "adm": "adm",
+    "imagenet_ai_0508_adm": "adm",
+    "glide": "glide",
+    "imagenet_glide": "glide",
+    "wukong": "wukong",
+    "imagenet_ai_0424_wukong": "wukong",
+    "vqdm": "vqdm",
+    "imagenet_ai_0419_vqdm": "vqdm",
+    "biggan": "biggan",
+    "imagenet_ai_0419_biggan": "biggan",
+    "sdv1.4": "sd14",
+    "sdv1.5": "sd15",
+}
+"""Folder names of GenImage's downloads, lower case, to the names that figures are reported under."""
+
+REAL_NAMES, FAKE_NAMES = ("0_real", "real", "nature"), ("1_fake", "fake", "ai")
+
+
+def genimage(root: Path) -> Iterator[Found]:
+    """``<generator>/{train,val}/{ai,nature}``, or with the download's inner folder between.
+
+    Raises:
+        DataError: no such folder in the root.
+    """
+    seen = False
+    for outer in _folders(root):
+        subset = GENERATORS.get(outer.name.lower())
+        if subset is None:
+            continue
+        inner = next((item for item in _folders(outer) if item.name.lower() in GENERATORS), outer)
+        for split in ("train", "val"):
+            for kind, label in (("ai", FAKE), ("nature", REAL)):
+                for path in _files(inner / split / kind):
+                    seen = True
+                    name = subset if label == FAKE else f"{NATURE}:{subset}"
+                    yield _found(root, path, label, name, SPLITS[split])
+    if not seen:
+        raise _unlike(root, "genimage", "<generator>/{train,val}/{ai,nature}")
+
+
+def real_fake(root: Path) -> Iterator[Found]:
+    """``<set>/{0_real,1_fake}`` or ``<set>/{real,fake}``, below ``train``, ``val`` or ``test`` where there are splits.
+
+    The root may itself be one set; a set may hold one class alone.
+
+    Raises:
+        DataError: no such folder in the root.
+    """
+    seen = False
+    splits = [item for item in _folders(root) if item.name in SPLITS]
+    tops = [(item, item.name) for item in splits] or [(root, "test")]
+    for top, split in tops:
+        sets = [item for item in _folders(top) if any((item / name).is_dir() for name in (*REAL_NAMES, *FAKE_NAMES))]
+        for folder in sets or [top]:
+            subset = folder.name if sets else root.name
+            for names, label in ((FAKE_NAMES, FAKE), (REAL_NAMES, REAL)):
+                for name in names:
+                    for path in _files(folder / name):
+                        seen = True
+                        yield _found(root, path, label, _subset(subset, label), split)
+    if not seen:
+        raise _unlike(root, "real_fake", "<set>/{0_real,1_fake} or <set>/{real,fake}")
+
+
+def table(file: Path, columns: Mapping[str, str] | None = None) -> Iterator[Found]:
+    """Rows of a CSV or Parquet file: path, label, subset, and split and source where there are such columns.
+
+    Args:
+        file: the table; paths in it are relative to its folder.
+        columns: our column names to the file's.
+
+    Raises:
+        DataError: a missing column, or a row that can't be used, with its line.
+    """
+    names = {key: (columns or {}).get(key, key) for key in ("path", "label", "subset", "split", "source")}
+    for line, row in _rows(file):
+        for key in ("path", "label", "subset"):
+            if row.get(names[key]) in (None, ""):
+                have = ", ".join(str(key) for key in row if key)
+                raise DataError(
+                    problem(f"{file}:{line}", f"a {names[key]}", f"none in columns {have}", "Add it, or set `columns`")
+                )
+        path = PurePosixPath(str(row[names["path"]]))
+        if path.is_absolute() or ".." in path.parts:
+            raise DataError(problem(f"{file}:{line}", "a path inside its folder", str(path), "Move the file there"))
+        label = {"0": REAL, "1": FAKE, "real": REAL, "fake": FAKE}.get(str(row[names["label"]]).lower())
+        if label is None:
+            got = repr(row[names["label"]])
+            raise DataError(problem(f"{file}:{line}: label", "0, 1, real or fake", got, "Correct it"))
+        split = str(row.get(names["split"]) or "test")
+        if split not in ("train", "val", "test"):
+            raise DataError(problem(f"{file}:{line}: split", "train, val or test", repr(split), "Correct it"))
+        subset = str(row[names["subset"]])
+        yield Found(str(path), label, subset, split, str(row.get(names["source"]) or path))
+
+
+LAYOUTS: Mapping[str, Callable[[Path], Iterator[Found]]] = {"genimage": genimage, "real_fake": real_fake}
+"""Layouts of folders by name."""
+
+
+def _rows(file: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
+    if file.suffix == ".parquet":
+        line = 1
+        for batch in pq.ParquetFile(file).iter_batches():
+            for row in batch.to_pylist():
+                yield line, row
+                line += 1
+        return
+    with file.open(newline="", encoding="utf-8") as handle:
+        for index, row in enumerate(csv.DictReader(handle), start=2):
+            yield index, row
+
+
+def _subset(name: str, label: int) -> str:
+    return name if label == FAKE else f"{NATURE}:{name}"
+
+
+def _found(root: Path, path: Path, label: int, subset: str, split: str) -> Found:
+    relative = path.relative_to(root).as_posix()
+    return Found(relative, label, subset, split, relative)
+
+
+def _folders(root: Path) -> list[Path]:
+    return (
+        sorted(item for item in root.iterdir() if item.is_dir() and not item.name.startswith("."))
+        if root.is_dir()
+        else []
+    )
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Yield files below a folder, sorted within each directory; hidden ones and links out of it are left out."""
+    if not folder.is_dir():
+        return
+    for item in sorted(folder.iterdir()):
+        if item.name.startswith(".") or item.is_symlink():
+            continue
+        if item.is_dir():
+            yield from _files(item)
+        elif item.suffix.lower() not in NO_IMAGES:
+            yield item
+
+
+NO_IMAGES = {".txt", ".csv", ".json", ".md", ".db", ".ini", ".parquet", ".yaml", ".xml", ".html", ".pdf"}
+"""Suffixes of files that lie beside images and never are one; everything else is judged by its bytes."""
+
+
+def _unlike(root: Path, layout: str, wanted: str) -> DataError:
+    """Say what lies in the root, and which layout would fit."""
+    if not root.is_dir():
+        return DataError(problem(f"data root {root}", "a folder", "none", "Check the path in the suite"))
+    names = [item.name for item in sorted(root.iterdir())[:6]]
+    fits = [name for name, find in LAYOUTS.items() if name != layout and _fits(find, root)]
+    hint = f"Did you mean layout: {fits[0]}?" if fits else did_you_mean(layout, [*LAYOUTS, "manifest"])
+    return DataError(problem(f"data root {root} as {layout}", wanted, ", ".join(names) or "an empty folder", hint))
+
+
+def _fits(find: Callable[[Path], Iterator[Found]], root: Path) -> bool:
+    folders = _folders(root)
+    if find is genimage:
+        return any(folder.name.lower() in GENERATORS for folder in folders)
+    names = (*REAL_NAMES, *FAKE_NAMES)
+    return any((root / name).is_dir() or any((item / name).is_dir() for item in folders) for name in names)

@@ -1,0 +1,169 @@
+"""The manifest of a data set: one Parquet row an image, built once, streamed ever after."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from heapq import nsmallest
+from itertools import islice
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from harness.data.layouts import Found
+from harness.data.sample import Sample, SubsetInfo
+from harness.images.sniff import sniff
+
+VERSION = 1
+"""Raised when a manifest's meaning changes."""
+
+ROWS = 8192
+"""Rows held at once."""
+
+SCHEMA = pa.schema(
+    [
+        ("path", pa.string()),
+        ("sha256", pa.string()),
+        ("bytes", pa.int64()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("format", pa.string()),
+        ("jpeg_quality", pa.int8()),
+        ("label", pa.int8()),
+        ("subset", pa.string()),
+        ("split", pa.string()),
+        ("source", pa.string()),
+    ]
+)
+
+
+class Manifest:
+    """A manifest on disk.
+
+    Args:
+        path: the Parquet file; its footer carries the digest and the subsets.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        said = pq.read_metadata(path).metadata
+        self.digest: str = said[b"discern.digest"].decode()
+        self.infos = [SubsetInfo(*row) for row in json.loads(said[b"discern.subsets"])]
+
+    def samples(self, subset: str, split: str, limit: int | None = None, seed: int = 0) -> Iterator[Sample]:
+        """Yield a subset's samples in manifest order; at most ``limit``, those of the smallest seeded hashes."""
+        if limit is None:
+            yield from self._stream(subset, split)
+            return
+        chosen = set(nsmallest(limit, (_draw(seed, row.path) for row in self._stream(subset, split))))
+        yield from (row for row in self._stream(subset, split) if _draw(seed, row.path) in chosen)
+
+    def _stream(self, subset: str, split: str) -> Iterator[Sample]:
+        wanted = (pc.field("subset") == subset) & (pc.field("split") == split)
+        with pq.ParquetFile(self.path) as file:
+            for group in range(file.num_row_groups):
+                statistics = file.metadata.row_group(group).column(SCHEMA.get_field_index("subset")).statistics
+                if statistics is not None and not statistics.min <= subset <= statistics.max:
+                    continue
+                table = file.read_row_group(group).filter(wanted)
+                for batch in table.to_batches(max_chunksize=1024):
+                    for row in batch.to_pylist():
+                        yield Sample(**row)
+
+
+def write_manifest(
+    path: Path, found: Iterator[Found], read: Callable[[str], bytes], progress: Callable[[int], None], workers: int = 4
+) -> None:
+    """Read every file once, in parallel, and write the manifest whole or not at all.
+
+    Unreadable and damaged files become rows of format ``unknown``: they fail as records, not here.
+
+    Args:
+        path: where it goes.
+        found: the layout's files, in order.
+        read: returns a file's bytes by its path.
+        progress: receives the number of files done.
+        workers: threads; hashing and reading let others run.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    digest = hashlib.sha256()
+    counts: dict[tuple[str, int, str], int] = {}
+    done = 0
+    try:
+        with pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer, ThreadPoolExecutor(workers) as pool:
+            rows = _in_order(pool, found, read, window=8 * workers)
+            while block := list(islice(rows, ROWS)):
+                for row in block:
+                    said = (row.path, row.sha256, row.label, row.subset, row.split, row.source)
+                    digest.update(json.dumps(said).encode())
+                    key = (row.subset, row.label, row.split)
+                    counts[key] = counts.get(key, 0) + 1
+                writer.write_table(_table(block))
+                done += len(block)
+                progress(done)
+            subsets = [(*key, count) for key, count in sorted(counts.items())]
+            writer.add_key_value_metadata(
+                {"discern.digest": digest.hexdigest(), "discern.subsets": json.dumps(subsets)}
+            )
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def listing_key(found: Iterator[Found], stat: Callable[[str], tuple[int, int]]) -> str:
+    """Return a digest of what a layout finds, with sizes and times: the same listing needs no new manifest."""
+    digest = hashlib.sha256(str(VERSION).encode())
+    for item in found:
+        digest.update(
+            json.dumps([item.path, item.label, item.subset, item.split, item.source, *stat(item.path)]).encode()
+        )
+    return digest.hexdigest()
+
+
+def _in_order(
+    pool: ThreadPoolExecutor, found: Iterator[Found], read: Callable[[str], bytes], window: int
+) -> Iterator[Sample]:
+    ahead: deque[Future[Sample]] = deque()
+    for item in found:
+        ahead.append(pool.submit(describe, item, read))
+        if len(ahead) >= window:
+            yield ahead.popleft().result()
+    while ahead:
+        yield ahead.popleft().result()
+
+
+def describe(item: Found, read: Callable[[str], bytes]) -> Sample:
+    """Return the manifest row of one file."""
+    try:
+        data = read(item.path)
+    except OSError:
+        data = b""
+    header = sniff(data)
+    return Sample(
+        path=item.path,
+        sha256=hashlib.sha256(data).hexdigest(),
+        bytes=len(data),
+        width=min(header.width, 2**31 - 1),
+        height=min(header.height, 2**31 - 1),
+        format=header.format,
+        jpeg_quality=header.jpeg_quality,
+        label=item.label,
+        subset=item.subset,
+        split=item.split,
+        source=item.source,
+    )
+
+
+def _table(rows: list[Sample]) -> pa.Table:
+    return pa.table({name: [getattr(row, name) for row in rows] for name in SCHEMA.names}, schema=SCHEMA)
+
+
+def _draw(seed: int, path: str) -> tuple[bytes, str]:
+    return hashlib.sha256(f"{seed}|{path}".encode()).digest(), path

@@ -1,0 +1,84 @@
+"""From the suite's words to an open data set, its manifest built once and kept."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from harness.data import huggingface, miniature
+from harness.data.folder import FolderDataset
+from harness.data.layouts import LAYOUTS, Found, table
+from harness.data.manifest import VERSION, Manifest, listing_key, write_manifest
+from harness.data.sample import Dataset
+from harness.errors import DataError, problem
+from harness.events import Events
+from harness.spec.suite import DataSpec
+
+
+def open_dataset(name: str, spec: DataSpec, here: Path, cache: Path, events: Events) -> Dataset:
+    """Open a data set of a suite.
+
+    Args:
+        name: its name there.
+        spec: what the suite says.
+        here: folder of the suite file; relative roots start there.
+        cache: folder of manifests and of the miniature corpus.
+        events: receives progress while a manifest is built.
+
+    Raises:
+        DataError: it is not there, or not laid out as the suite says.
+    """
+    spec = spec.resolved()
+    if spec.layout == "miniature":
+        events.begin("building the miniature corpus", 0, "images")
+        root = miniature.build(cache, progress=events.advance)
+        events.end()
+        manifest = _manifest(root, partial(miniature.find, root), cache, root.name, events)
+        return FolderDataset(name, root, manifest, miniature.NOTE)
+    if spec.layout == "huggingface":
+        splits = huggingface.load(spec.root, spec.columns)
+        key = hashlib.sha256(
+            repr((VERSION, sorted(spec.columns.items()), {k: v._fingerprint for k, v in splits.items()})).encode()
+        )
+        manifest = _build(
+            cache / f"{key.hexdigest()}.parquet",
+            huggingface.find(splits, spec.columns),
+            lambda path: huggingface.stored(splits, spec.columns, path),
+            events,
+        )
+        return huggingface.HuggingFaceDataset(name, splits, spec.columns, manifest)
+    root = here / Path(spec.root).expanduser()
+    if spec.layout == "manifest":
+        if not root.is_file():
+            raise DataError(problem(f"data {name}", f"a CSV or Parquet file at {root}", "none", "Check the path"))
+        find: Callable[[], Iterator[Found]] = partial(table, root, spec.columns)
+        root = root.parent
+    else:
+        find = partial(LAYOUTS[spec.layout], root)
+    return FolderDataset(name, root, _manifest(root, find, cache, None, events))
+
+
+def _manifest(
+    root: Path, find: Callable[[], Iterator[Found]], cache: Path, key: str | None, events: Events
+) -> Manifest:
+    """Return the manifest of a folder, built where its listing is new."""
+    key = key or listing_key(find(), lambda path: _stat(root / path))
+    return _build(cache / f"{key}.parquet", find(), lambda path: (root / path).read_bytes(), events)
+
+
+def _build(path: Path, found: Iterator[Found], read: Callable[[str], bytes], events: Events) -> Manifest:
+    if not path.is_file():
+        events.begin("reading the data's headers", 0, "files")
+        write_manifest(path, found, read, lambda done: events.advance(done, 0))
+        events.end()
+    return Manifest(path)
+
+
+def _stat(path: Path) -> tuple[int, int]:
+    try:
+        said = path.stat()
+    except OSError:
+        return (-1, 0)
+    return said.st_size, said.st_mtime_ns

@@ -1,0 +1,305 @@
+"""Answers cells: decode once, degrade, preprocess, infer in fixed chunks, record. Computes no figure."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED as FIRST
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.data.sample import Dataset, Sample
+from harness.errors import EndpointError, EndpointUnavailable, ImageError, problem
+from harness.events import Events
+from harness.images import decode, parse_degradation
+from harness.images.preprocess import Preprocess, preprocess
+from harness.models import Model
+from harness.plan import Cell
+from harness.store.cells import CellStore
+from harness.store.records import Record
+
+FLUSH_S = 5.0
+"""Answers are on disk at most so many seconds after they came."""
+
+GIVE_UP = 3
+"""Chunks in a row that may find an endpoint unavailable, each after all its retries."""
+
+Prepared = dict[tuple[str, Preprocess], "NDArray[Any] | ImageError"]
+
+
+@dataclass
+class _Work:
+    """A cell being answered: what is still open, the chunk being filled, the records not yet on disk."""
+
+    cell: Cell
+    model: Model
+    open: NDArray[np.bool_]
+    chunk: list[tuple[int, Sample, NDArray[Any] | ImageError]] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
+
+
+def answer(
+    cells: Sequence[Cell],
+    models: Mapping[str, Model],
+    datasets: Mapping[str, Dataset],
+    store: CellStore,
+    seed: int,
+    events: Events,
+    decoders: int = 2,
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
+    """Answer every open position of the cells; records are on disk when this returns or raises.
+
+    Images of one subset are decoded once for all its cells. A cell's images are answered in chunks of
+    ``cell.batch`` at fixed positions, so that what was answered before never changes a batch.
+
+    Raises:
+        EndpointUnavailable: an endpoint stayed away for :data:`GIVE_UP` chunks in a row.
+        StoreError: the disk refuses.
+    """
+    total = sum(cell.images for cell in cells)
+    events.begin("answering", total, "answers")
+    done = 0
+    cells_done = 0
+    try:
+        for group, works, cached in _groups(cells, models, store):
+            done += cached
+            cells_done += sum(not work.open.any() for work in works)
+            events.advance(done, total, f"{cells_done}/{len(cells)} cells")
+            todo = [work for work in works if work.open.any()]
+            if not todo:
+                continue
+            lane = _Lane(todo, store, clock)
+            with lane:
+                for answered in lane.run(datasets[group.data], group, seed, decoders):
+                    done += answered
+                    events.advance(done, total, f"{cells_done}/{len(cells)} cells")
+            cells_done += len(todo)
+            events.advance(done, total, f"{cells_done}/{len(cells)} cells")
+    finally:
+        events.end()
+
+
+def _images_of(cell: Cell) -> tuple[Any, ...]:
+    return (cell.data, cell.split, cell.subset, cell.sample.per_subset or 0, cell.sample.seed)
+
+
+def _groups(
+    cells: Sequence[Cell], models: Mapping[str, Model], store: CellStore
+) -> Iterator[tuple[Cell, list[_Work], int]]:
+    """Yield cells over the same images together, with how many of their answers are on disk already."""
+    unique = {cell.key: cell for cell in cells}
+    duplicates = sum(cell.images for cell in cells) - sum(cell.images for cell in unique.values())
+    for _, members in groupby(sorted(unique.values(), key=_images_of), key=_images_of):
+        works, cached = [], duplicates
+        duplicates = 0
+        for cell in members:
+            open_positions = open_chunks(store.answered(cell.key), cell.images, cell.batch)
+            cached += cell.images - int(open_positions.sum())
+            works.append(_Work(cell, models[cell.model], open_positions))
+        yield works[0].cell, works, cached
+
+
+def open_chunks(answered: NDArray[np.int64], images: int, batch: int) -> NDArray[np.bool_]:
+    """Return which positions must be asked: whole chunks that miss any answer.
+
+    Args:
+        answered: positions with a final record.
+        images: images of the cell.
+        batch: chunk size.
+
+    Returns:
+        bool (images,).
+    """
+    missing = np.ones(images, bool)
+    missing[answered[answered < images]] = False
+    chunk = np.arange(images) // batch
+    again = np.zeros(chunk[-1] + 1 if images else 0, bool)
+    again[chunk[missing]] = True
+    return again[chunk] if images else missing
+
+
+class _Lane:
+    """One pass over the images of a group of cells."""
+
+    def __init__(self, works: Sequence[_Work], store: CellStore, clock: Callable[[], float]) -> None:
+        self.works = works
+        self.store = store
+        self.clock = clock
+        self.flushed = clock()
+        self.pending: dict[Future[list[Record]], _Work] = {}
+        self.away: dict[str, int] = {}
+        self.stack = ExitStack()
+        self.pools: dict[str, ThreadPoolExecutor] = {}
+
+    def __enter__(self) -> _Lane:
+        for work in self.works:
+            name = "" if work.model.local else work.model.name
+            if name not in self.pools:
+                width = 1 if work.model.local else work.model.backend.options.concurrency
+                pool = ThreadPoolExecutor(width, thread_name_prefix="infer")
+                self.pools[name] = self.stack.enter_context(pool)
+        self.most = 2 * sum(pool._max_workers for pool in self.pools.values())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for future in self.pending:
+            future.cancel()
+        self.stack.close()
+        for future, work in self.pending.items():
+            if not future.cancelled() and future.exception() is None:
+                work.records.extend(future.result())
+        self._flush()
+
+    def run(self, data: Dataset, group: Cell, seed: int, decoders: int) -> Iterator[int]:
+        """Yield numbers of answers as they come."""
+        samples = data.samples(group.subset, group.split, group.sample.per_subset, group.sample.seed)
+        window = 2 * max(work.cell.batch for work in self.works)
+        ahead: deque[tuple[int, Sample, list[_Work], Future[Prepared]]] = deque()
+        pool = self.stack.enter_context(ThreadPoolExecutor(decoders, thread_name_prefix="decode"))
+        for position, sample in enumerate(samples):
+            wanting = [work for work in self.works if work.open[position]]
+            if not wanting:
+                continue
+            asked = {(work.cell.degradation, work.model.card.preprocess) for work in wanting}
+            ahead.append((position, sample, wanting, pool.submit(prepare, data, sample, sorted(asked, key=str), seed)))
+            if len(ahead) >= window:
+                yield from self._take(*ahead.popleft())
+        while ahead:
+            yield from self._take(*ahead.popleft())
+        for work in self.works:
+            self._submit(work)
+        while self.pending:
+            yield from self._collect(block=True)
+
+    def _take(self, position: int, sample: Sample, works: list[_Work], future: Future[Prepared]) -> Iterator[int]:
+        prepared = future.result()
+        for work in works:
+            work.chunk.append((position, sample, prepared[(work.cell.degradation, work.model.card.preprocess)]))
+            if (position + 1) % work.cell.batch == 0:
+                self._submit(work)
+                while len(self.pending) >= self.most:
+                    yield from self._collect(block=True)
+        yield from self._collect(block=False)
+
+    def _submit(self, work: _Work) -> None:
+        chunk, work.chunk = work.chunk, []
+        if chunk:
+            pool = self.pools["" if work.model.local else work.model.name]
+            self.pending[pool.submit(ask, work.model, chunk)] = work
+
+    def _collect(self, block: bool) -> Iterator[int]:
+        ready, _ = wait(self.pending, timeout=None if block else 0, return_when=FIRST)
+        for future in ready:
+            work = self.pending.pop(future)
+            records = future.result()
+            work.records.extend(records)
+            self._watch(work, records)
+            yield len(records)
+        if self.clock() - self.flushed > FLUSH_S:
+            self._flush()
+
+    def _watch(self, work: _Work, records: Sequence[Record]) -> None:
+        """Give up on an endpoint that stays away; what was answered is kept."""
+        name = work.model.name
+        gone = f"endpoint:{EndpointUnavailable.reason}"
+        if all(record.error == gone for record in records):
+            self.away[name] = self.away.get(name, 0) + 1
+            if self.away[name] >= GIVE_UP:
+                raise EndpointUnavailable(
+                    problem(
+                        f"{name} at {work.model.backend.endpoint}",
+                        "an answer",
+                        f"none for {GIVE_UP} requests in a row ({records[0].detail})",
+                        "Start the server (harness serve), then run the same command again to go on",
+                    )
+                )
+        else:
+            self.away[name] = 0
+
+    def _flush(self) -> None:
+        for work in self.works:
+            records, work.records = work.records, []
+            self.store.append(work.cell.key, sorted(records, key=lambda record: record.position))
+        self.flushed = self.clock()
+
+
+def prepare(data: Dataset, sample: Sample, asked: Sequence[tuple[str, Preprocess]], seed: int) -> Prepared:
+    """Decode one image once and make every model input that is asked of it.
+
+    Args:
+        data: the data set that holds it.
+        sample: the image.
+        asked: (degradation id, preprocessing) pairs, those of one degradation together.
+        seed: the suite's; a degradation draws from it and the image's path.
+
+    Returns:
+        One input per pair, or the ImageError that stands in its way.
+    """
+    try:
+        image = decode(data.read(sample))
+    except ImageError as error:
+        return dict.fromkeys(asked, error)
+    made: Prepared = {}
+    for degradation, pairs in groupby(asked, key=lambda pair: pair[0]):
+        drawn = hashlib.sha256(f"{seed}|{sample.path}|{degradation}".encode()).digest()
+        try:
+            degraded = parse_degradation(degradation)(image, int.from_bytes(drawn[:8], "little"))
+        except ImageError as error:
+            made.update(dict.fromkeys(pairs, error))
+            continue
+        for pair in pairs:
+            made[pair] = preprocess(degraded, pair[1])
+    return made
+
+
+def ask(model: Model, chunk: Sequence[tuple[int, Sample, NDArray[Any] | ImageError]]) -> list[Record]:
+    """Answer one chunk in one request; an image or a request that fails becomes failed records."""
+    good = [index for index, (_, _, value) in enumerate(chunk) if not isinstance(value, ImageError)]
+    scores: NDArray[Any] = np.zeros((0, 0))
+    failure: EndpointError | None = None
+    if good:
+        try:
+            scores = _scores(model, np.stack([np.asarray(chunk[index][2]) for index in good]))
+        except EndpointError as error:
+            failure = error
+    rows = {index: row for row, index in enumerate(good)}
+    records = []
+    for index, (position, sample, value) in enumerate(chunk):
+        base = (position, sample.path, sample.source, sample.label)
+        if isinstance(value, ImageError):
+            records.append(Record(*base, None, f"image:{value.reason}", str(value)))
+        elif failure is not None:
+            records.append(Record(*base, None, f"endpoint:{failure.reason}", str(failure)))
+        else:
+            records.append(Record(*base, tuple(float(score) for score in scores[rows[index]])))
+    return records
+
+
+def _scores(model: Model, batch: NDArray[Any]) -> NDArray[Any]:
+    """Return (batch, heads) float32 of one request."""
+    from harness.errors import EndpointBadAnswer
+
+    outputs = model.backend.infer({model.card.input: batch})
+    scores = outputs.get(model.card.output)
+    wanted = (len(batch), len(model.card.heads))
+    if scores is not None and scores.ndim == 1 and wanted[1] == 1:
+        scores = scores[:, None]
+    if scores is None or scores.shape != wanted:
+        got = "none" if scores is None else str(scores.shape)
+        raise EndpointBadAnswer(
+            problem(
+                f"{model.name}: output {model.card.output}", f"shape {wanted}", got, "Check the card's output and heads"
+            )
+        )
+    if not np.isfinite(scores).all():
+        raise EndpointBadAnswer(problem(f"{model.name}: output", "finite scores", "NaN or infinity", "Check the model"))
+    return scores

@@ -1,0 +1,53 @@
+"""What a run ran on: machine, processor flags that change int8 results, versions. Never a name, address or secret."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from importlib import metadata
+from pathlib import Path
+
+from harness import __version__
+
+PACKAGES = (
+    "numpy",
+    "onnxruntime-gpu",
+    "onnxruntime",
+    "tritonclient",
+    "pillow",
+    "opencv-python-headless",
+    "pandas",
+    "pyarrow",
+)
+
+FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8")
+
+
+def fingerprint() -> dict[str, str]:
+    """Return facts that the figures or the speed depend on."""
+    facts = {
+        "discern": __version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
+        "byte order": sys.byteorder,
+    }
+    for package in PACKAGES:
+        try:
+            facts[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return facts
+
+
+def _processor() -> str:
+    """Return the processor's name and the flags that matter, where the system tells them."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or "unknown"
+    said = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    flags = [flag for flag in FLAGS if flag in said.get("flags", "").split()]
+    return " ".join([said.get("model name", "unknown"), *flags])

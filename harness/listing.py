@@ -1,0 +1,46 @@
+"""What a suite can name: models, data layouts, degradations, tasks; and runs that are there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+from harness.errors import HarnessError, problem
+from harness.images.degrade import DEGRADATIONS
+from harness.repository import find_entries
+from harness.spec.suite import LAYOUTS, DetectionTask
+from harness.store.runs import RunStore
+
+Rows = list[tuple[str, str]]
+
+
+def load_catalog() -> ModuleType:
+    """Return the catalogue of exports, which needs torch.
+
+    Raises:
+        HarnessError: the extra is not installed.
+    """
+    try:
+        return import_module("export.catalog")
+    except ModuleNotFoundError as error:
+        missing = str(error.name)
+        raise HarnessError(
+            problem("exports", f"the package {missing}", "none", "Install it: uv sync --extra export")
+        ) from error
+
+
+def _first_line(thing: object) -> str:
+    return (thing.__doc__ or "").strip().partition("\n")[0]
+
+
+LISTINGS: Mapping[str, Callable[[Path, Path], Rows]] = {
+    "models": lambda repository, out: [(entry.name, entry.card.summary) for entry in find_entries(repository, "*")],
+    "data": lambda repository, out: list(LAYOUTS.items()),
+    "degradations": lambda repository, out: [(name, _first_line(kind)) for name, kind in DEGRADATIONS.items()],
+    "tasks": lambda repository, out: [("detection", _first_line(DetectionTask))],
+    "exports": lambda repository, out: [(name, item.summary) for name, item in load_catalog().EXPORTS.items()],
+    "runs": lambda repository, out: [(info.id, f"{info.status} {info.verdict or ''}") for info in RunStore(out).all()],
+}
+"""What can be listed: (model repository, output folder) -> names with a sentence each."""

@@ -1,0 +1,125 @@
+"""From a suite's models to opened ones: wildcards, cards and backends. Never infers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.backends import open_backend
+from harness.backends.base import Backend, ModelInfo
+from harness.card import Card
+from harness.errors import CardError, problem
+from harness.repository import find_entries
+from harness.spec.suite import ModelSpec, ThirdParty
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model of a suite, ready to answer.
+
+    Attributes:
+        name: its name in the suite and in every figure.
+        card: what it is.
+        info: what its endpoint said.
+        backend: where its answers come from.
+        transport: what the cell's hash says of the backend: scheme, and address unless the run itself served it.
+    """
+
+    name: str
+    card: Card
+    info: ModelInfo
+    backend: Backend
+    transport: str
+
+    @property
+    def local(self) -> bool:
+        """Whether it computes in this process, so that it shares the cores with decoding."""
+        return self.transport == "onnx"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A model named by the suite, with the address it will be asked at."""
+
+    name: str
+    spec: ModelSpec
+    endpoint: str
+    transport: str
+
+
+def expand(specs: Sequence[ModelSpec], repository: Path, served: Callable[[str], str] | None = None) -> list[Wanted]:
+    """Resolve wildcards and default endpoints.
+
+    Args:
+        specs: the suite's models.
+        repository: model repository that names without an endpoint are found in.
+        served: address of a repository model on the server that the run started; in process where None.
+
+    Raises:
+        CardError: a name that is not in the repository, or the same name twice.
+    """
+    wanted: dict[str, Wanted] = {}
+    for spec in specs:
+        for item in _addresses(spec, repository, served):
+            if item.name in wanted:
+                raise CardError(
+                    problem(
+                        f"model {item.name}", "each model once", "it twice", "Remove one or rename its endpoint's entry"
+                    )
+                )
+            wanted[item.name] = item
+    return list(wanted.values())
+
+
+def _addresses(spec: ModelSpec, repository: Path, served: Callable[[str], str] | None) -> Iterator[Wanted]:
+    if spec.endpoint is not None:
+        scheme = spec.endpoint.partition(":")[0]
+        yield Wanted(spec.name, spec, spec.endpoint, "onnx" if scheme == "onnx" else spec.endpoint)
+        return
+    for entry in find_entries(repository, spec.name):
+        if served is None:
+            yield Wanted(entry.name, spec, f"onnx:{entry.model_file}", "onnx")
+        else:
+            address = served(entry.name)
+            yield Wanted(entry.name, spec, address, f"{address.partition(':')[0]}:served")
+
+
+@contextmanager
+def open_models(wanted: Sequence[Wanted]) -> Iterator[Mapping[str, Model]]:
+    """Open every backend, ask it who it is, and close all of them at the end.
+
+    Raises:
+        CardError: a model that neither describes itself nor is described by the suite.
+        EndpointError: an endpoint that does not answer.
+    """
+    with ExitStack() as stack:
+        models = {}
+        for item in wanted:
+            backend = open_backend(item.endpoint, item.spec.options)
+            stack.callback(backend.close)
+            info = backend.info()
+            models[item.name] = Model(item.name, _card(item, info), info, backend, item.transport)
+        yield models
+
+
+def _card(item: Wanted, info: ModelInfo) -> Card:
+    if item.spec.card is not None:
+        return _from_suite(item.name, item.spec.card)
+    if info.card is None:
+        raise CardError(
+            problem(
+                f"model {item.name} at {item.endpoint}",
+                "a card in its metadata",
+                "none",
+                "Describe it in the suite: card: {preprocess: ..., input: ..., output: ..., score: ...}",
+            )
+        )
+    return info.card
+
+
+def _from_suite(name: str, said: ThirdParty) -> Card:
+    return Card(
+        name=name, summary="described by the suite", **{key: getattr(said, key) for key in type(said).model_fields}
+    )

@@ -1,0 +1,72 @@
+"""Pictures of the worst mistakes, small enough to travel inside a report."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from PIL import Image as PILImage
+
+from harness.data.sample import FAKE, Dataset, Sample
+from harness.errors import ImageError
+from harness.images import decode
+from harness.report.tree import Tile
+from harness.tasks.detection import Detection, Mistake
+
+SIDE = 128
+"""Longer side of a thumbnail in pixels."""
+
+
+def mistake_tiles(detection: Detection, data: Dataset, most: int) -> Iterator[Tile]:
+    """Yield the worst mistakes of all detectors on their own generators' images first, then on the others'.
+
+    Args:
+        detection: figures with mistakes.
+        data: where the images are; one that is gone is left out.
+        most: how many pictures.
+    """
+    worst: dict[str, tuple[str, Mistake]] = {}
+    for detector in detection.detectors:
+        for mistake in detector.mistakes:
+            held = worst.get(mistake.sample)
+            if held is None or held[1].margin < mistake.margin:
+                worst[mistake.sample] = (detector.name, mistake)
+    chosen = sorted(worst.values(), key=lambda pair: (-pair[1].margin, pair[1].sample))[:most]
+    samples = _find(data, detection, {mistake.sample for _, mistake in chosen})
+    for name, mistake in chosen:
+        sample = samples.get(mistake.sample)
+        if sample is None:
+            continue
+        try:
+            picture = thumbnail(data.read(sample))
+        except ImageError:
+            continue
+        said, truth = ("real", "fake") if mistake.label == FAKE else ("fake", "real")
+        detail = f"{name}: score {mistake.score:.4g}, threshold {mistake.threshold:.4g}"
+        yield Tile(picture, f"{sample.subset}: {truth}, called {said}", detail)
+
+
+def thumbnail(data: bytes) -> bytes:
+    """Return an image file as a PNG of at most SIDE x SIDE pixels.
+
+    Raises:
+        ImageError: it can't be decoded.
+    """
+    picture = PILImage.fromarray(np.ascontiguousarray(decode(data)))
+    picture.thumbnail((SIDE, SIDE))
+    buffer = io.BytesIO()
+    picture.save(buffer, "png", optimize=False)
+    return buffer.getvalue()
+
+
+def _find(data: Dataset, detection: Detection, wanted: set[str]) -> Mapping[str, Sample]:
+    """Return the wanted samples, streaming over the tested split."""
+    found: dict[str, Sample] = {}
+    for info in data.subsets():
+        if info.split != detection.task.split or len(found) == len(wanted):
+            continue
+        for sample in data.samples(info.subset, info.split):
+            if sample.path in wanted:
+                found[sample.path] = sample
+    return found

@@ -1,0 +1,342 @@
+"""The types of a suite file. Values only: nothing is opened, listed or run here."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    GetJsonSchemaHandler,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from harness.backends.base import EndpointOptions
+from harness.card import NAME_PATTERN, Head
+from harness.errors import SuiteError
+from harness.frozen import Frozen
+from harness.images.degrade import Harmonise, parse_degradation
+from harness.images.preprocess import Preprocess
+from harness.names import did_you_mean
+
+Split = Literal["train", "val", "test"]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.\-]*$", max_length=80)]
+
+
+LAYOUTS = {
+    "genimage": "<generator>/{train,val}/{ai,nature}, with the folder names of the GenImage downloads",
+    "real_fake": "<set>/{0_real,1_fake} or <set>/{real,fake}",
+    "manifest": "a CSV or Parquet file with path, label, subset, and split and source where known",
+    "huggingface": "a data set of the `datasets` library; needs the extra `datasets`",
+    "miniature": "built on this machine from photographs inside scikit-image and scikit-learn; needs no root",
+}
+"""How a data set can lie on disk, in words."""
+
+
+def _layout(value: str) -> str:
+    if value not in LAYOUTS:
+        raise ValueError(f"layout {value!r} is not known. {did_you_mean(value, list(LAYOUTS))}")
+    return value
+
+
+def _canonical(value: Any) -> str:
+    try:
+        return parse_degradation(value).id
+    except SuiteError as error:
+        raise ValueError(str(error)) from error
+
+
+DegradationId = Annotated[
+    str,
+    BeforeValidator(_canonical),
+    WithJsonSchema(
+        {
+            "description": "`none`, `jpeg quality=65`, `{jpeg: {quality: 65}}`, or a list of them applied in order",
+            "anyOf": [{"type": "string"}, {"type": "object"}, {"type": "array"}],
+        }
+    ),
+]
+"""A degradation, normalised to its canonical id."""
+
+
+class SampleSpec(Frozen):
+    """How many images of each subset are used; chosen by a seeded hash of their paths."""
+
+    per_subset: PositiveInt | None = None
+    seed: int = 0
+
+
+class DataSpec(Frozen):
+    """Where images come from.
+
+    Attributes:
+        layout: how the folder is laid out; ``miniature`` needs no folder.
+        root: folder, manifest file (``manifest``) or data set name (``huggingface``); relative to the suite file.
+        sample: how many images of each subset.
+        columns: names of the data set's columns, for ``manifest`` and ``huggingface``: ours to theirs.
+        otherwise: used in its place where ``root`` is empty.
+    """
+
+    layout: Annotated[str, AfterValidator(_layout), Field(json_schema_extra={"enum": sorted(LAYOUTS)})]
+    root: str = ""
+    sample: SampleSpec = SampleSpec()
+    columns: dict[str, str] = {}
+    otherwise: DataSpec | None = None
+
+    @model_validator(mode="after")
+    def _has_a_place(self) -> DataSpec:
+        if self.layout != "miniature" and not self.root and self.otherwise is None:
+            raise ValueError(f"layout {self.layout} needs a root, or an `otherwise` for when the root is empty")
+        return self
+
+    def resolved(self) -> DataSpec:
+        """Return this, or ``otherwise`` (recursively) where the root is empty."""
+        if self.layout != "miniature" and not self.root and self.otherwise is not None:
+            return self.otherwise.resolved()
+        return self
+
+
+class ThirdParty(Frozen):
+    """What the suite says of a model that carries no card of ours.
+
+    Attributes mean what they mean in :class:`harness.card.Card`.
+    """
+
+    preprocess: Preprocess
+    input: str
+    output: str
+    score: Literal["logit", "probability", "statistic"] = "logit"
+    fake: Literal["high", "low"] = "high"
+    heads: tuple[Head, ...] = (Head(name="fake"),)
+
+
+class ModelSpec(Frozen):
+    """One model, or all that a wildcard finds in the repository.
+
+    Attributes:
+        name: ``dif.miniature`` or a wildcard (``dif.*``); a wildcard takes no endpoint.
+        endpoint: address; the repository's file, in process, where it is not given.
+        options: batch, timeouts, retries, authentication.
+        card: needed where the endpoint does not describe itself.
+    """
+
+    name: str
+    endpoint: str | None = None
+    options: EndpointOptions = EndpointOptions()
+    card: ThirdParty | None = None
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Say that a bare name will do."""
+        return {"anyOf": [{"type": "string"}, handler(core)]}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _name_or_wildcard(self) -> ModelSpec:
+        wild = any(mark in self.name for mark in "*?[")
+        if wild and self.endpoint:
+            raise ValueError("a wildcard takes no endpoint; name the model")
+        if not wild and not re.match(NAME_PATTERN, self.name):
+            raise ValueError(f"model name {self.name!r} is not architecture.tag in lower case")
+        return self
+
+
+class CardThreshold(Frozen):
+    """The threshold that the card brings from training."""
+
+    kind: Literal["card"] = "card"
+
+
+class FixedThreshold(Frozen):
+    """One number for every head, on the oriented score."""
+
+    kind: Literal["fixed"] = "fixed"
+    value: float
+
+
+class CalibratedThreshold(Frozen):
+    """Best balanced accuracy on a split that is not tested, over the head's own training subsets."""
+
+    kind: Literal["calibrated"] = "calibrated"
+    split: Literal["train", "val"] = "val"
+
+
+class AtFprThreshold(Frozen):
+    """The smallest threshold whose false-positive rate on the split's reals is at most ``fpr``."""
+
+    kind: Literal["at_fpr"] = "at_fpr"
+    fpr: float = Field(gt=0, lt=1)
+    split: Literal["train", "val"] = "val"
+
+
+class OracleThreshold(Frozen):
+    """Best balanced accuracy on the tested images themselves; printed only as oracle."""
+
+    kind: Literal["oracle"] = "oracle"
+
+
+def _threshold(value: Any) -> Any:
+    """``card``, ``oracle``, ``{fixed: 0.5}``, ``{calibrated: {split: val}}``, ``{at_fpr: {fpr: 0.01, split: val}}``."""
+    if isinstance(value, str):
+        return {"kind": value}
+    if isinstance(value, dict) and len(value) == 1 and "kind" not in value:
+        ((kind, body),) = value.items()
+        if kind == "fixed":
+            return {"kind": kind, "value": body}
+        return {"kind": kind, **body} if isinstance(body, dict) else value
+    return value
+
+
+Threshold = Annotated[
+    CardThreshold | FixedThreshold | CalibratedThreshold | AtFprThreshold | OracleThreshold,
+    Field(discriminator="kind"),
+    BeforeValidator(_threshold),
+    WithJsonSchema(
+        {
+            "description": "card, oracle, {fixed: 0.5}, {calibrated: {split: val}}, {at_fpr: {fpr: 0.01, split: val}}",
+            "anyOf": [
+                {"enum": ["card", "oracle"]},
+                {
+                    "type": "object",
+                    "properties": {"fixed": {"type": "number"}},
+                    "required": ["fixed"],
+                    "additionalProperties": False,
+                },
+                {
+                    "type": "object",
+                    "properties": {"calibrated": {"type": "object"}},
+                    "required": ["calibrated"],
+                    "additionalProperties": False,
+                },
+                {
+                    "type": "object",
+                    "properties": {"at_fpr": {"type": "object"}},
+                    "required": ["at_fpr"],
+                    "additionalProperties": False,
+                },
+            ],
+        }
+    ),
+]
+
+
+class DetectionTask(Frozen):
+    """Real or fake, over subsets x degradations.
+
+    Attributes:
+        data: name of the data set.
+        models: wildcards over the suite's models.
+        subsets: wildcards over generators; their reals come along.
+        split: the split that is tested.
+        degradations: conditions; ``none`` is always among them.
+        threshold: where decisions are cut.
+        harmonise: re-encodes both classes alike, shown beside the raw figures.
+        audit: whether containers, qualities and sizes are held against the labels.
+    """
+
+    kind: Literal["detection"] = "detection"
+    name: Name = "detection"
+    data: str
+    models: tuple[str, ...] = ("*",)
+    subsets: tuple[str, ...] = ("*",)
+    split: Split = "test"
+    degradations: tuple[DegradationId, ...] = ("none",)
+    threshold: Threshold = CardThreshold()
+    harmonise: Harmonise | None = None
+    audit: bool = True
+
+    @model_validator(mode="after")
+    def _one_clean_condition(self) -> DetectionTask:
+        if len(set(self.degradations)) != len(self.degradations):
+            raise ValueError("the same degradation stands twice")
+        if "none" not in self.degradations:
+            raise ValueError("`none` must be among the degradations: the others are read against it")
+        if getattr(self.threshold, "split", None) == self.split:
+            raise ValueError("a threshold must not be calibrated on the split that is tested")
+        return self
+
+
+TaskSpec = DetectionTask
+"""Every task; a union once there is a second."""
+
+
+class ClaimSpec(Frozen):
+    """A published figure that the run is held against.
+
+    Attributes:
+        model: ``MODEL/HEAD`` or a wildcard.
+        subset: the tested generator.
+        metric: what was published.
+        value: the figure, as a fraction.
+        source: where it was published.
+    """
+
+    model: str
+    subset: str
+    metric: Literal["accuracy", "balanced_accuracy", "auroc", "average_precision"] = "accuracy"
+    value: float = Field(ge=0, le=1)
+    source: str = ""
+
+
+class ReportSpec(Frozen):
+    """What the report shows beside the figures.
+
+    Attributes:
+        notes: sentences that stand at its top.
+        claims: published figures, shown beside the measured ones.
+        mistakes: worst mistakes shown as thumbnails; 0 for none (images that must not be copied).
+    """
+
+    notes: tuple[str, ...] = ()
+    claims: tuple[ClaimSpec, ...] = ()
+    mistakes: NonNegativeInt = 12
+
+
+class Suite(Frozen):
+    """A whole suite.
+
+    Attributes:
+        name: used in folder names.
+        description: one or two sentences for the report.
+        seed: of every resampling.
+        repository: the model repository, relative to the suite file.
+        data: data sets by name.
+        models: the models.
+        tasks: what is asked.
+        report: what the report shows.
+        resamples: bootstrap resamples behind an interval.
+        max_failures: share of failed records above which the run is INVALID.
+    """
+
+    name: Name
+    description: str = ""
+    seed: int = 0
+    repository: str = "../model_repository"
+    data: dict[Name, DataSpec] = Field(min_length=1)
+    models: tuple[ModelSpec, ...] = Field(min_length=1)
+    tasks: tuple[TaskSpec, ...] = Field(min_length=1)
+    report: ReportSpec = ReportSpec()
+    resamples: Annotated[int, Field(ge=100, le=20_000)] = 1000
+    max_failures: NonNegativeFloat = 0.02
+
+    @model_validator(mode="after")
+    def _names_meet(self) -> Suite:
+        for task in self.tasks:
+            if task.data not in self.data:
+                raise ValueError(f"task {task.name!r} asks for data {task.data!r}, the suite has {sorted(self.data)}")
+        names = [task.name for task in self.tasks]
+        if len(set(names)) != len(names):
+            raise ValueError(f"two tasks share a name: {names}; give each its own")
+        return self

@@ -1,0 +1,82 @@
+"""Records of cells on disk, by content hash: append-only Parquet parts, shared by all runs under one root."""
+
+from __future__ import annotations
+
+import io
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from harness.store.files import write_atomic
+from harness.store.records import RETRIED, SCHEMA, Record, to_table
+
+
+class CellStore:
+    """Cells under ``root/<first two digits>/<hash>/``; a part is written whole or not at all.
+
+    Args:
+        root: folder of all cells; made when first written.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def append(self, key: str, records: Sequence[Record]) -> None:
+        """Add records to a cell. Raises StoreError where the disk refuses."""
+        if not records:
+            return
+        buffer = io.BytesIO()
+        pq.write_table(to_table(records), buffer, compression="zstd")
+        name = f"{records[0].position:09d}-{uuid.uuid4().hex[:8]}.parquet"
+        write_atomic(self._folder(key) / name, buffer.getvalue())
+
+    def answered(self, key: str) -> NDArray[np.int64]:
+        """Return the sorted positions that need no further asking: answers, and failures that are final."""
+        table = self.read(key, columns=("position", "error"))
+        if table.num_rows == 0:
+            return np.zeros(0, np.int64)
+        retried = pc.fill_null(pc.starts_with(table["error"], RETRIED), False)
+        return np.asarray(table.filter(pc.invert(retried))["position"].to_numpy(), np.int64)
+
+    def read(self, key: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """Return a cell's records by position, one per position: an answer wins over a failure.
+
+        Args:
+            key: the cell's content hash.
+            columns: columns wanted; ``position`` and ``error`` always come along.
+        """
+        wanted = list(dict.fromkeys(("position", "error", *(columns or SCHEMA.names))))
+        parts = [part for path in self._parts(key) if (part := _read_part(path, wanted)) is not None]
+        if not parts:
+            return pa.schema([SCHEMA.field(name) for name in wanted]).empty_table()
+        table = pa.concat_tables(parts)
+        position = table["position"].to_numpy()
+        failed = table["error"].is_valid().to_numpy()
+        order = np.lexsort((failed, position))
+        first = np.ones(len(order), bool)
+        first[1:] = position[order][1:] != position[order][:-1]
+        return table.take(pa.array(order[first]))
+
+    def size(self, key: str) -> int:
+        """Return the bytes that a cell takes."""
+        return sum(path.stat().st_size for path in self._parts(key))
+
+    def _folder(self, key: str) -> Path:
+        return self.root / key[:2] / key
+
+    def _parts(self, key: str) -> Iterator[Path]:
+        yield from sorted(self._folder(key).glob("[0-9]*.parquet"))
+
+
+def _read_part(path: Path, columns: list[str]) -> pa.Table | None:
+    """Read one part; a damaged one counts as not there, so that its images are asked again."""
+    try:
+        return pq.read_table(path, columns=columns, partitioning=None).select(columns)
+    except (pa.ArrowInvalid, pa.ArrowKeyError, OSError):
+        return None

@@ -1,0 +1,52 @@
+"""The schema of records: what one model said of one image in one cell, or why it failed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+RETRIED = "endpoint:"
+"""Failures whose reason starts so are asked again when the run goes on; all others are final."""
+
+SCHEMA = pa.schema(
+    [
+        ("position", pa.int64()),
+        ("sample", pa.string()),
+        ("source", pa.string()),
+        ("label", pa.int8()),
+        ("scores", pa.list_(pa.float32())),
+        ("error", pa.string()),
+        ("detail", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One row.
+
+    Attributes:
+        position: the image's place in its cell, from 0.
+        sample: its path in the data set.
+        source: its cluster in every interval.
+        label: 0 real, 1 fake.
+        scores: what the model answered, as it answered (one value per head); None for a failure.
+        error: a stable reason (``image:truncated``, ``endpoint:timeout``); None for an answer.
+        detail: the failure's message.
+    """
+
+    position: int
+    sample: str
+    source: str
+    label: int
+    scores: tuple[float, ...] | None
+    error: str | None = None
+    detail: str | None = None
+
+
+def to_table(records: Sequence[Record]) -> pa.Table:
+    """Return records as an Arrow table of :data:`SCHEMA`."""
+    columns = {name: [getattr(record, name) for record in records] for name in SCHEMA.names}
+    return pa.table(columns, schema=SCHEMA)

@@ -1,0 +1,105 @@
+"""One folder a run: run.json says what was asked, of whom, and how it ended; reports lie beside it."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from harness.errors import StoreError, problem
+from harness.frozen import Frozen
+from harness.store.cells import CellStore
+from harness.store.files import write_atomic
+
+Status = Literal["running", "interrupted", "failed", "complete"]
+
+
+class RunInfo(Frozen):
+    """What run.json holds.
+
+    Attributes:
+        id: name of the folder.
+        plan: digest of all cell keys; the same question has the same plan.
+        suite: path of the suite file; ``settings`` were laid over it.
+        spec: the resolved suite.
+        status: how it stands; ``running`` of a dead process counts as interrupted.
+        started, finished: UTC, ISO 8601.
+        served: how the run's own server was started, if it was.
+        cells: cell keys by ``task/model/subset/split/degradation``.
+        environment: machine and versions.
+        verdict: VALID or INVALID and why, once complete.
+    """
+
+    id: str
+    plan: str
+    suite: str
+    settings: tuple[str, ...] = ()
+    spec: dict[str, Any]
+    status: Status
+    started: str
+    finished: str | None = None
+    served: str | None = None
+    limit: int | None = None
+    cells: dict[str, str] = {}
+    environment: dict[str, Any] = {}
+    verdict: str | None = None
+
+
+class RunStore:
+    """All runs under one root, beside the cells they share.
+
+    Args:
+        root: ``reports`` by default; holds ``runs/``, ``cells/`` and ``manifests/``.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.cells = CellStore(root / "cells")
+        self.manifests = root / "manifests"
+
+    def folder(self, run_id: str) -> Path:
+        """Return the folder of a run."""
+        return self.root / "runs" / run_id
+
+    def save(self, info: RunInfo) -> None:
+        """Write run.json whole."""
+        text = json.dumps(info.model_dump(mode="json"), indent=2, sort_keys=True) + "\n"
+        write_atomic(self.folder(info.id) / "run.json", text.encode())
+
+    def load(self, run_id: str) -> RunInfo:
+        """Read a run. Raises StoreError where there is none or it can't be read."""
+        path = self.folder(run_id) / "run.json"
+        try:
+            return RunInfo.model_validate_json(path.read_bytes())
+        except FileNotFoundError as error:
+            known = ", ".join(info.id for info in self.all()[-3:]) or "none yet"
+            raise StoreError(
+                problem(f"run {run_id}", f"a folder {path.parent}", "none", f"Latest runs: {known}")
+            ) from error
+        except (OSError, ValidationError) as error:
+            raise StoreError(
+                problem(str(path), "a readable run.json", type(error).__name__, "Delete the folder")
+            ) from error
+
+    def all(self) -> list[RunInfo]:
+        """Return every readable run, oldest first."""
+        runs = []
+        for path in (self.root / "runs").glob("*/run.json"):
+            try:
+                runs.append(RunInfo.model_validate_json(path.read_bytes()))
+            except (OSError, ValidationError):
+                continue
+        return sorted(runs, key=lambda info: (info.started, info.id))
+
+    def unfinished(self, plan: str) -> RunInfo | None:
+        """Return the latest run of this plan that has not ended, to go on with."""
+        open_runs = [info for info in self.all() if info.plan == plan and info.status != "complete"]
+        return open_runs[-1] if open_runs else None
+
+
+def now() -> str:
+    """Return the time as run.json writes it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

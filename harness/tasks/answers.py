@@ -1,0 +1,74 @@
+"""Records of cells as arrays: scores turned so that fake is high. The only way figures see a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from harness.card import Card
+from harness.plan import Cell
+from harness.store.cells import CellStore
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What one model said of the images of one or more cells.
+
+    Attributes:
+        samples: paths, (n,).
+        sources: clusters, (n,).
+        labels: 0 real, 1 fake, int64 (n,).
+        scores: oriented, float64 (n, heads): higher means fake.
+        failures: number of failed records by reason; they are in none of the arrays.
+    """
+
+    samples: NDArray[np.str_]
+    sources: NDArray[np.str_]
+    labels: NDArray[np.int64]
+    scores: Floats
+    failures: Mapping[str, int]
+
+    @property
+    def failed(self) -> int:
+        """How many records are failures."""
+        return sum(self.failures.values())
+
+
+def read_answers(store: CellStore, cell: Cell, card: Card) -> Answers:
+    """Return one cell's answers; a position without a record counts as the failure ``missing``."""
+    table = store.read(cell.key)
+    failures = {row["values"]: row["counts"] for row in pc.value_counts(table["error"].drop_null()).to_pylist()}
+    if table.num_rows < cell.images:
+        failures["missing"] = cell.images - table.num_rows
+    good = table.filter(pc.is_null(table["error"]))
+    flat = good["scores"].combine_chunks().flatten().to_numpy(zero_copy_only=False).astype(np.float64)
+    scores = flat.reshape(good.num_rows, len(card.heads))
+    return Answers(
+        samples=np.asarray(good["sample"].to_pylist(), np.str_),
+        sources=np.asarray(good["source"].to_pylist(), np.str_),
+        labels=good["label"].to_numpy().astype(np.int64),
+        scores=-scores if card.fake == "low" else scores,
+        failures=failures,
+    )
+
+
+def join(parts: Iterable[Answers], heads: int) -> Answers:
+    """Return several cells' answers as one."""
+    items = list(parts)
+    failures: dict[str, int] = {}
+    for item in items:
+        for reason, count in item.failures.items():
+            failures[reason] = failures.get(reason, 0) + count
+    return Answers(
+        samples=np.concatenate([item.samples for item in items] or [np.zeros(0, np.str_)]),
+        sources=np.concatenate([item.sources for item in items] or [np.zeros(0, np.str_)]),
+        labels=np.concatenate([item.labels for item in items] or [np.zeros(0, np.int64)]),
+        scores=np.concatenate([item.scores for item in items] or [np.zeros((0, heads))]),
+        failures=failures,
+    )

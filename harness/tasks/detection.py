@@ -1,0 +1,334 @@
+"""Task `detection`: from records to figures per (detector, generator, condition), their means and comparisons."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.card import Card, Head
+from harness.data.sample import SubsetInfo, reals_for
+from harness.metrics.binary import auroc, average_precision, expected_calibration_error, rates, tpr_at_fpr
+from harness.plan import Cell, conditions, tested_subsets
+from harness.spec.suite import AtFprThreshold, CalibratedThreshold, DetectionTask
+from harness.stats import Estimate, bootstrap_interval
+from harness.stats.bootstrap import bootstrap
+from harness.store.cells import CellStore
+from harness.tasks.answers import Answers, Floats, join, read_answers
+from harness.tasks.thresholds import choose
+
+CLEAN = "none"
+"""The condition every other one is read against."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """One detector on one generator under one condition.
+
+    Attributes:
+        generator, condition: which.
+        in_domain: whether the detector was trained on this generator.
+        reals, fakes: images that were answered.
+        failures: failed records by reason.
+        estimates: figures by name with 95 % intervals: Wilson for ``accuracy``, ``real_accuracy``, ``fake_accuracy``;
+            bootstrap clustered by source image for ``balanced_accuracy``, ``auroc``, ``average_precision``,
+            ``tpr_at_1pct_fpr``, ``tpr_at_5pct_fpr`` and, for probabilities, ``ece``; nan where a class is missing.
+        draws: bootstrap values of the latter, float64 (resamples,), for means over generators.
+        right: whether each image was decided rightly, by path; for paired tests. Clean condition only.
+    """
+
+    generator: str
+    condition: str
+    in_domain: bool
+    reals: int
+    fakes: int
+    failures: Mapping[str, int]
+    estimates: Mapping[str, Estimate]
+    draws: Mapping[str, Floats]
+    right: Mapping[str, bool]
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """An image on the wrong side of the threshold.
+
+    Attributes:
+        sample: its path.
+        generator: whose test it was in.
+        label: what it is.
+        score, threshold: oriented score, and where it was cut.
+        margin: distance to the threshold in standard deviations of the detector's scores.
+    """
+
+    sample: str
+    generator: str
+    label: int
+    score: float
+    threshold: float
+    margin: float
+
+
+@dataclass(frozen=True)
+class Detector:
+    """One head of one model with all its figures.
+
+    Attributes:
+        name: ``MODEL`` or, where a model has several heads, ``MODEL/HEAD``.
+        model: name in the suite.
+        head: the head's card.
+        threshold: where its oriented scores are cut.
+        figures: by (condition, generator).
+        mistakes: clean images, worst first.
+    """
+
+    name: str
+    model: str
+    head: Head
+    threshold: float
+    figures: Mapping[tuple[str, str], Figures]
+    mistakes: Sequence[Mistake] = ()
+
+    def mean(self, metric: str, condition: str, keep: Callable[[Figures], bool] = lambda _: True) -> Estimate | None:
+        """Return the mean of a metric over generators, its interval from their joint resamples; None of nothing."""
+        draws = self.mean_draws(metric, condition, keep)
+        chosen = self._chosen(metric, condition, keep)
+        if draws is None:
+            return None
+        value = float(np.mean([item.estimates[metric].value for item in chosen]))
+        return Estimate.of(value, bootstrap_interval(draws), sum(item.reals + item.fakes for item in chosen))
+
+    def mean_draws(
+        self, metric: str, condition: str, keep: Callable[[Figures], bool] = lambda _: True
+    ) -> Floats | None:
+        """Return the bootstrap values of :meth:`mean`."""
+        chosen = self._chosen(metric, condition, keep)
+        return np.mean([item.draws[metric] for item in chosen], axis=0) if chosen else None
+
+    def worst(self, metric: str, condition: str) -> Figures | None:
+        """Return the generator where the metric is lowest."""
+        chosen = self._chosen(metric, condition, lambda _: True)
+        return min(chosen, key=lambda item: item.estimates[metric].value) if chosen else None
+
+    def _chosen(self, metric: str, condition: str, keep: Callable[[Figures], bool]) -> list[Figures]:
+        return [
+            item
+            for (where, _), item in self.figures.items()
+            if where == condition and keep(item) and not math.isnan(item.estimates[metric].value)
+        ]
+
+
+def in_domain(figures: Figures) -> bool:
+    """Whether the detector was trained on the generator: the diagonal."""
+    return figures.in_domain
+
+
+def cross_generator(figures: Figures) -> bool:
+    """Whether the generator is new to the detector: off the diagonal."""
+    return not figures.in_domain
+
+
+@dataclass(frozen=True)
+class Detection:
+    """All figures of one detection task.
+
+    Attributes:
+        task: its spec.
+        generators: tested generators, in the order of the data.
+        conditions: degradations, then the harmonised ones.
+        detectors: all heads of all models.
+        records, failures: how many answers were asked for, and how many failed, by reason.
+    """
+
+    task: DetectionTask
+    generators: Sequence[str]
+    conditions: Sequence[str]
+    detectors: Sequence[Detector]
+    records: int
+    failures: Mapping[str, int] = field(default_factory=dict)
+
+
+def evaluate(
+    task: DetectionTask,
+    cells: Sequence[Cell],
+    cards: Mapping[str, Card],
+    infos: Sequence[SubsetInfo],
+    store: CellStore,
+    resamples: int,
+    seed: int,
+) -> Detection:
+    """Compute every figure of a task from its records.
+
+    Args:
+        task: the task.
+        cells: its cells.
+        cards: cards by model name.
+        infos: subsets of its data set.
+        store: where the records lie.
+        resamples: bootstrap resamples.
+        seed: of the resampling; one seed gives the same draws for all detectors, so that they stay paired.
+
+    Raises:
+        DataError: a threshold's calibration split lacks a class.
+    """
+    generators, reals = tested_subsets(task, infos)
+    detectors: list[Detector] = []
+    failures: dict[str, int] = {}
+    for model in dict.fromkeys(cell.model for cell in cells):
+        card = cards[model]
+        answers = {
+            (cell.split, cell.degradation, cell.subset): read_answers(store, cell, card)
+            for cell in cells
+            if cell.model == model
+        }
+        for item in answers.values():
+            for reason, count in item.failures.items():
+                failures[reason] = failures.get(reason, 0) + count
+        tested = {
+            (condition, generator): join(
+                (answers[task.split, condition, subset] for subset in (*reals_for(generator, set(reals)), generator)),
+                len(card.heads),
+            )
+            for condition in conditions(task)
+            for generator in generators
+        }
+        detectors += _detectors(task, model, card, tested, answers, infos, resamples, seed)
+    return Detection(
+        task,
+        generators,
+        conditions(task),
+        detectors,
+        sum(cell.images for cell in cells),
+        dict(sorted(failures.items())),
+    )
+
+
+def _detectors(
+    task: DetectionTask,
+    model: str,
+    card: Card,
+    tested: Mapping[tuple[str, str], Answers],
+    answers: Mapping[tuple[str, str, str], Answers],
+    infos: Sequence[SubsetInfo],
+    resamples: int,
+    seed: int,
+) -> Iterator[Detector]:
+    clean = join((item for (condition, _), item in tested.items() if condition == CLEAN), len(card.heads))
+    thresholds = [
+        choose(task.threshold, card, index, _calibration(task, head, answers, infos, len(card.heads)), clean)
+        for index, head in enumerate(card.heads)
+    ]
+    figures: list[dict[tuple[str, str], Figures]] = [{} for _ in card.heads]
+    for (condition, generator), item in tested.items():
+        metrics = _metrics(card)
+        draws = bootstrap(lambda w: _table(metrics, item, thresholds, w), item.sources, resamples, seed)  # noqa: B023
+        values = _table(metrics, item, thresholds, None)
+        for index, head in enumerate(card.heads):
+            figures[index][condition, generator] = Figures(
+                generator=generator,
+                condition=condition,
+                in_domain=generator in head.trained_on,
+                reals=int((item.labels == 0).sum()),
+                fakes=int((item.labels == 1).sum()),
+                failures=item.failures,
+                estimates=_rates(item, index, thresholds[index])
+                | {
+                    name: Estimate.of(
+                        values[index, place], bootstrap_interval(draws[:, index, place]), len(item.labels)
+                    )
+                    for place, name in enumerate(metrics)
+                },
+                draws={name: draws[:, index, place] for place, name in enumerate(metrics)},
+                right=_right(item, index, thresholds[index]) if condition == CLEAN else {},
+            )
+    for index, head in enumerate(card.heads):
+        yield Detector(
+            name=model if len(card.heads) == 1 else f"{model}/{head.name}",
+            model=model,
+            head=head,
+            threshold=thresholds[index],
+            figures=figures[index],
+            mistakes=_mistakes(tested, index, thresholds[index]),
+        )
+
+
+Metric = Callable[[Floats, NDArray[np.int64], float, "NDArray[Any] | None"], Floats]
+
+
+def _metrics(card: Card) -> Mapping[str, Metric]:
+    """Return the figures that are bootstrapped: (scores, labels, threshold, weights) -> value or values."""
+    metrics: dict[str, Metric] = {
+        "balanced_accuracy": lambda s, y, t, w: rates(s, y, t, w).balanced_accuracy,
+        "auroc": lambda s, y, t, w: auroc(s, y, w),
+        "average_precision": lambda s, y, t, w: average_precision(s, y, w),
+        "tpr_at_1pct_fpr": lambda s, y, t, w: tpr_at_fpr(s, y, 0.01, w),
+        "tpr_at_5pct_fpr": lambda s, y, t, w: tpr_at_fpr(s, y, 0.05, w),
+    }
+    if card.score == "probability" and card.fake == "high":
+        metrics["ece"] = lambda s, y, t, w: expected_calibration_error(s, y, weights=w)
+    return metrics
+
+
+def _table(
+    metrics: Mapping[str, Metric], answers: Answers, thresholds: Sequence[float], weights: NDArray[Any] | None
+) -> Floats:
+    """Return every head's figures, (heads, metrics), or (resamples, heads, metrics) with weights (resamples, n)."""
+    rows = [
+        [metric(answers.scores[:, head], answers.labels, threshold, weights) for metric in metrics.values()]
+        for head, threshold in enumerate(thresholds)
+    ]
+    return np.moveaxis(np.asarray(rows), (0, 1), (-2, -1))
+
+
+def _right(answers: Answers, head: int, threshold: float) -> dict[str, bool]:
+    right = (answers.scores[:, head] > threshold) == (answers.labels == 1)
+    return dict(zip(answers.samples.tolist(), right.tolist(), strict=True))
+
+
+def _rates(answers: Answers, head: int, threshold: float) -> dict[str, Estimate]:
+    """Return the plain rates with Wilson intervals."""
+    right = (answers.scores[:, head] > threshold) == (answers.labels == 1)
+    parts = {
+        "accuracy": right,
+        "real_accuracy": right[answers.labels == 0],
+        "fake_accuracy": right[answers.labels == 1],
+    }
+    return {name: Estimate.of_rate(int(part.sum()), len(part)) for name, part in parts.items()}
+
+
+def _calibration(
+    task: DetectionTask,
+    head: Head,
+    answers: Mapping[tuple[str, str, str], Answers],
+    infos: Sequence[SubsetInfo],
+    heads: int,
+) -> Answers | None:
+    """Return the calibration split's answers on the head's own training subsets, or on all where it names none."""
+    if not isinstance(task.threshold, CalibratedThreshold | AtFprThreshold):
+        return None
+    here = {info.subset: info.label for info in infos if info.split == task.threshold.split}
+    reals = {name for name, label in here.items() if label == 0}
+    own = [name for name in here if name in head.trained_on] or [name for name, label in here.items() if label == 1]
+    wanted = {*own, *(real for name in own for real in reals_for(name, reals))} or reals
+    return join((answers[task.threshold.split, CLEAN, name] for name in sorted(wanted)), heads)
+
+
+def _mistakes(
+    tested: Mapping[tuple[str, str], Answers], head: int, threshold: float, most: int = 12
+) -> tuple[Mistake, ...]:
+    found: dict[str, Mistake] = {}
+    for (condition, generator), item in tested.items():
+        scores = item.scores[:, head]
+        if condition != CLEAN or not len(scores):
+            continue
+        spread = float(scores.std()) or 1.0
+        wrong = np.flatnonzero((scores > threshold) != (item.labels == 1))
+        for index in wrong[np.argsort(-np.abs(scores[wrong] - threshold), kind="stable")][:most]:
+            score = float(scores[index])
+            name = str(item.samples[index])
+            margin = abs(score - threshold) / spread
+            found.setdefault(name, Mistake(name, generator, int(item.labels[index]), score, threshold, margin))
+    return tuple(sorted(found.values(), key=lambda item: (-item.margin, item.sample))[:most])
