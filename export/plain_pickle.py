@@ -41,8 +41,8 @@ def read_plain_pickle(path: Path) -> dict[str, Any]:
 def _follow(data: bytes, what: str) -> Any:
     """Return what a pickle describes.
 
-    Only text is fetched again from the memo, so that a small file can describe neither a cycle nor a value that grows
-    exponentially.
+    Only text and the device are fetched again from the memo, so that a small file can describe neither a cycle nor a
+    value that grows exponentially.
 
     Raises:
         CheckpointError: an object or an opcode that plain data does not need.
@@ -75,7 +75,8 @@ def _follow(data: bytes, what: str) -> Any:
             case "MEMOIZE" | "BINPUT" | "LONG_BINPUT":
                 memo[len(memo) if opcode.name == "MEMOIZE" else argument] = stack[-1]
             case "BINGET" | "LONG_BINGET":
-                stack.append(_expect(memo.get(argument), str))
+                again = memo.get(argument)
+                stack.append(again if again is _DEVICE else _expect(again, str))
             case "STACK_GLOBAL" | "GLOBAL":
                 words = _pop(stack, 2) if opcode.name == "STACK_GLOBAL" else str(argument).split(" ")
                 if words != ["torch", "device"]:

@@ -23,6 +23,8 @@ HERE = Path(__file__).parents[1]
 WEIGHTS = HERE / "weights"
 GRAPHS = HERE.parent / "harness" / "data" / "miniature" / "generators"
 FILTER, BANK = "dncnn_miniature.pt", "dif_miniature.npz"
+BASE = 8
+"""Channels of the fingerprints' U-Net: a quarter of the published one's, for 128 px and a processor."""
 
 Say = Callable[[str], None]
 
@@ -71,6 +73,7 @@ def fingerprints(
         report=lambda name, step, loss, value: say(f"{name}: step {step}, loss {loss:.3f}, val AUROC {value:.3f}"),
         steps=steps,
         seed=seed,
+        base=BASE,
     )
     bank.save(out / BANK)
     return trained

@@ -25,7 +25,9 @@ def read(folder: Path, data: bytes) -> dict[str, Any]:
 
 
 @given(value=st.dictionaries(st.text(), plain), protocol=st.integers(2, pickle.HIGHEST_PROTOCOL))
-def test_reads_what_pickle_reads(tmp_path_factory: pytest.TempPathFactory, value: dict[str, Any], protocol: int) -> None:
+def test_reads_what_pickle_reads(
+    tmp_path_factory: pytest.TempPathFactory, value: dict[str, Any], protocol: int
+) -> None:
     data = pickle.dumps(value, protocol)
     assert read(tmp_path_factory.getbasetemp(), data) == pickle.loads(data) == value
 
@@ -47,7 +49,7 @@ class _Evil:
 def test_code_is_named_and_never_run(tmp_path: Path, protocol: int) -> None:
     trap = tmp_path / "sprung"
     data = pickle.dumps({"Epochs": _Evil(trap)}, protocol)
-    with pytest.raises(CheckpointError, match=r"posix\.mkdir|opcode" if protocol > 1 else "opcode"):
+    with pytest.raises(CheckpointError, match=r"posix\.mkdir" if protocol else "opcode"):
         read(tmp_path, data)
     assert not trap.exists()
     pickle.loads(data)
@@ -97,7 +99,9 @@ def test_large_files_are_not_read(tmp_path: Path) -> None:
         read(tmp_path, pickle.dumps({"a": "x" * MOST_BYTES}, 4))
 
 
-GOOD = pickle.dumps({"Epochs": 100, "Device": torch.device("cuda"), "Crop": (256, 256), "Concat": [1, [2]], "s": "s"}, 4)
+GOOD = pickle.dumps(
+    {"Epochs": 100, "Device": torch.device("cuda"), "Crop": (256, 256), "Concat": [1, [2]], "s": "s"}, 4
+)
 
 
 @pytest.mark.parametrize("length", range(len(GOOD)))

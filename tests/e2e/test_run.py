@@ -1,0 +1,192 @@
+"""The command line as a user has it: a real process, real images, real models."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+SUITE = """\
+name: small
+seed: 3
+repository: {repository}
+data: {{d: {{layout: miniature}}}}
+models: [dif.miniature]
+resamples: 200
+tasks:
+  - kind: detection
+    name: small
+    data: d
+    degradations: [none, {{jpeg: {{quality: 65}}}}]
+    harmonise: {{codec: jpeg, quality: 96}}
+"""
+
+
+def harness(*words: object, environ: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "harness", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env={**os.environ, **(environ or {})})
+
+
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
+    path = tmp_path_factory.mktemp("suite") / "small.yaml"
+    path.write_text(SUITE.format(repository=repository), encoding="utf-8")
+    return path
+
+
+def folder_of(run: subprocess.CompletedProcess[str]) -> Path:
+    assert run.returncode == 0, run.stderr + run.stdout
+    return Path(run.stdout.rsplit("Report: ", 1)[1].strip()).parent
+
+
+@pytest.fixture(scope="module")
+def first(suite: Path, out: Path) -> Path:
+    return folder_of(harness("run", suite, "--out", out, "--limit", 5))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != "run.json"
+    }
+
+
+def test_a_run_leaves_every_report(first: Path) -> None:
+    assert {"report.html", "report.md", "report.json"} <= contents(first).keys()
+    info = json.loads((first / "run.json").read_text())
+    assert info["status"] == "complete"
+    assert info["verdict"] == "VALID"
+    assert "miniature" in (first / "report.md").read_text()
+    board = pd.read_csv(first / "tables" / "small_leaderboard.csv")
+    assert board["detector"].str.startswith("dif.miniature/").sum() == 8
+    assert board["detector"].str.startswith("baseline:").sum() == 4
+    html = (first / "report.html").read_text()
+    assert "http://" not in html.replace("http://www.w3.org", "")
+    assert "parity" in html
+
+
+def test_the_second_run_asks_nothing_and_says_the_same(suite: Path, out: Path, first: Path) -> None:
+    parts = sorted((out / "cells").rglob("*.parquet"))
+    second = folder_of(harness("run", suite, "--out", out, "--limit", 5))
+    assert second != first
+    assert contents(second) == contents(first)
+    assert sorted((out / "cells").rglob("*.parquet")) == parts
+
+
+def test_killed_at_any_moment_it_ends_the_same(suite: Path, out: Path, first: Path, tmp_path: Path) -> None:
+    (tmp_path / "manifests").symlink_to(out / "manifests")
+    command = [sys.executable, "-m", "harness", "run", str(suite), "--out", str(tmp_path), "--limit", "5"]
+    draw = random.Random(0)
+    for _ in range(3):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(draw.uniform(1.0, 5.0))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert contents(folder_of(harness("run", suite, "--out", tmp_path, "--limit", 5))) == contents(first)
+
+
+def test_an_interrupted_run_is_resumed_by_name(suite: Path, out: Path, first: Path, tmp_path: Path) -> None:
+    (tmp_path / "manifests").symlink_to(out / "manifests")
+    command = [sys.executable, "-m", "harness", "run", str(suite), "--out", str(tmp_path), "--limit", "5"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not list(tmp_path.glob("runs/*/run.json")):
+        time.sleep(0.05)
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "go on" in said
+    (run,) = [path.name for path in (tmp_path / "runs").iterdir()]
+    assert json.loads((tmp_path / "runs" / run / "run.json").read_text())["status"] == "interrupted"
+    resumed = folder_of(harness("resume", run, "--out", tmp_path))
+    assert resumed.name == run
+    assert contents(resumed) == contents(first)
+
+
+@pytest.mark.triton
+def test_a_real_triton_decides_the_same(suite: Path, out: Path, first: Path) -> None:
+    pytest.importorskip("pytriton", reason="the extra `serve` is not installed")
+    served = folder_of(harness("run", suite, "--out", out, "--limit", 5, "--serve", "triton"))
+    here, there = (pd.read_csv(folder / "tables" / "small_figures.csv") for folder in (first, served))
+    pd.testing.assert_frame_equal(here, there, rtol=1e-4, atol=1e-6)
+    said = json.loads((served / "run.json").read_text())
+    assert said["served"] == "triton"
+    assert not list(Path("/dev/shm").glob("discern-*"))
+
+
+def test_a_dry_run_counts_and_asks_nothing(suite: Path, tmp_path: Path, out: Path) -> None:
+    (tmp_path / "manifests").symlink_to(out / "manifests")
+    said = harness("run", suite, "--out", tmp_path, "--limit", 5, "--dry-run")
+    assert said.returncode == 0, said.stderr
+    assert "36 cells, 45 images, 180 answers" in said.stdout
+    assert "to ask: 180 answers in 36 requests" in said.stdout
+    assert not (tmp_path / "cells").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "code", "message"),
+    [
+        (["modles=[x]"], 2, "Did you mean 'models'"),
+        (["models=[dif.miniatur]"], 2, "Did you mean 'dif.miniature'"),
+        (["models=[{name: a.b, endpoint: 'grpc://127.0.0.1:1/x', options: {retries: 0}}]"], 3, "harness serve"),
+        (["models=[{name: a.b, endpoint: 'ftp://h/x'}]"], 2, "known scheme"),
+        (["tasks.0.subsets=[zork]"], 2, "zork"),
+        (["models=[{name: a.b, endpoint: 'onnx:/nowhere.onnx'}]"], 3, "an ONNX file"),
+    ],
+)
+def test_errors_are_one_message_and_an_exit_code(
+    suite: Path, out: Path, settings: list[str], code: int, message: str, first: Path
+) -> None:
+    words = [word for setting in settings for word in ("--set", setting)]
+    ended = harness("run", suite, "--out", out, *words)
+    assert ended.returncode == code, ended.stderr
+    assert message in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_failing_answers_make_the_run_invalid(suite: Path, out: Path, first: Path) -> None:
+    script = {
+        "card": {"name": "toy.bad", "preprocess": {"crop": 32}, "score": "probability"},
+        "faults": [{"kind": "refused", "every": 2}],
+    }
+    setting = f"models=[{{name: toy.bad, endpoint: '{'scripted:' + json.dumps(script)}'}}]"
+    ended = harness("run", suite, "--out", out, "--limit", 5, "--set", setting)
+    assert ended.returncode == 4, ended.stderr
+    assert "INVALID" in ended.stdout
+    assert "endpoint:refused" in ended.stdout
+
+
+def test_a_canary_token_reaches_no_file(suite: Path, out: Path, first: Path, tmp_path: Path) -> None:
+    canary = "c4n4ry-7f3a"
+    setting = (
+        "models=[{name: a.b, endpoint: 'grpc://127.0.0.1:1/x', options: {retries: 0, auth: {bearer_env: CANARY}}}]"
+    )
+    (tmp_path / "manifests").symlink_to(out / "manifests")
+    ended = harness("run", suite, "--out", tmp_path, "--set", setting, environ={"CANARY": canary})
+    assert ended.returncode == 3
+    assert canary not in ended.stdout + ended.stderr
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and canary.encode() in path.read_bytes()]
+
+
+@pytest.mark.parametrize("what", ["models", "data", "degradations", "tasks", "runs"])
+def test_list(what: str, out: Path, repository: Path, first: Path) -> None:
+    listed = harness("list", what, "--out", out, "--repository", repository)
+    assert listed.returncode == 0, listed.stderr
+    assert listed.stdout.strip()
+
+
+def test_help_shows_examples() -> None:
+    assert "Examples" in harness("run", "--help").stdout
+    assert harness("list", "modles").returncode == 2
+
+
+def test_the_base_install_needs_no_torch() -> None:
+    code = "import sys, harness.cli, harness.run, harness.listing; sys.exit('torch' in sys.modules or 'export' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
