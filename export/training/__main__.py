@@ -34,7 +34,7 @@ def residual_filter(out: Path = shipped.WEIGHTS, steps: int = 2500, seed: int = 
 def fingerprints(
     corpus: Annotated[Path, typer.Option(help="Where the corpus is built.")] = Path("reports/manifests"),
     out: Path = shipped.WEIGHTS,
-    steps: int = 600,
+    steps: int = 400,
     seed: int = 0,
 ) -> None:
     """The bank of DIF fingerprints."""

@@ -47,7 +47,7 @@ def residual_filter(out: Path = WEIGHTS, *, steps: int = 2500, seed: int = 0, sa
 
 
 def fingerprints(
-    corpus: Path, out: Path = WEIGHTS, *, steps: int = 600, seed: int = 0, say: Say
+    corpus: Path, out: Path = WEIGHTS, *, steps: int = 400, seed: int = 0, say: Say
 ) -> dict[str, TrainedFingerprint]:
     """Train the bank on the corpus' train split, each fingerprint stopped by the val split.
 
