@@ -32,7 +32,11 @@ def test_genimage_as_downloaded(tmp_path: Path) -> None:
     found = list(layouts.genimage(genimage(tmp_path)))
     assert len(found) == 36
     assert {item.subset for item in found if item.label == FAKE} == {"midjourney", "sd14", "biggan"}
-    assert {item.subset for item in found if item.label == REAL} == {"nature:midjourney", "nature:sd14", "nature:biggan"}
+    assert {item.subset for item in found if item.label == REAL} == {
+        "nature:midjourney",
+        "nature:sd14",
+        "nature:biggan",
+    }
     assert {item.split for item in found} == {"train", "test"}
 
 
@@ -120,7 +124,7 @@ def test_sampling_is_seeded_nested_and_in_order(tmp_path: Path) -> None:
     assert ten == [item.path for item in data.samples("s", "test", 10, seed=1)]
     assert ten == sorted(ten)
     assert len(ten) == 10
-    assert set(item.path for item in data.samples("s", "test", 4, seed=1)) < set(ten)
+    assert {item.path for item in data.samples("s", "test", 4, seed=1)} < set(ten)
     assert ten != [item.path for item in data.samples("s", "test", 10, seed=2)]
     assert len(list(data.samples("s", "test", 99))) == 30
 
@@ -144,7 +148,11 @@ def test_reals_for() -> None:
 def test_huggingface_rows_are_read_as_stored(tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets", reason="the extra `datasets` is not installed")
     data = picture(tmp_path / "x.png").read_bytes()
-    rows = {"image": [{"bytes": data, "path": None}] * 4, "label": [0, 1, 1, 0], "subset": ["nature", "g", "g", "nature"]}
+    rows = {
+        "image": [{"bytes": data, "path": None}] * 4,
+        "label": [0, 1, 1, 0],
+        "subset": ["nature", "g", "g", "nature"],
+    }
     features = datasets.Features(
         {"image": datasets.Image(), "label": datasets.Value("int64"), "subset": datasets.Value("string")}
     )

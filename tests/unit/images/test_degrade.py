@@ -83,7 +83,11 @@ def test_what_is_no_degradation_says_why(value: object, message: str) -> None:
 
 OPERATIONS = st.one_of(
     st.just("none"),
-    st.builds(lambda q, s: {"jpeg": {"quality": q, "subsampling": s}}, st.integers(1, 100), st.sampled_from(["4:4:4", "4:2:0"])),
+    st.builds(
+        lambda q, s: {"jpeg": {"quality": q, "subsampling": s}},
+        st.integers(1, 100),
+        st.sampled_from(["4:4:4", "4:2:0"]),
+    ),
     st.builds(lambda s: {"blur": {"sigma": s}}, st.floats(0.01, 50)),
     st.builds(lambda s, b: {"downsample": {"size": s, "back": b}}, st.integers(1, 500), st.booleans()),
     st.builds(lambda x, y: {"shift": {"dx": x, "dy": y}}, st.integers(-64, 64), st.integers(-64, 64)),

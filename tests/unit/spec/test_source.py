@@ -53,13 +53,22 @@ def test_an_unset_variable_says_how_to_set_it(tmp_path: Path) -> None:
 
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
-    f"{after}: &{after} [{', '.join([f'*{before}'] * 10)}]\n" for before, after in zip("abcdefgh", "bcdefghi", strict=True)
+    f"{after}: &{after} [{', '.join([f'*{before}'] * 10)}]\n"
+    for before, after in zip("abcdefgh", "bcdefghi", strict=True)
 )
 
 
 @pytest.mark.parametrize(
     "text",
-    ["- 1\n", "a: [1\n", "a: !!python/object/apply:os.system [id]\n", "a: &x [*x]\n", BOMB, "? [1]\n: 2\n", "a: ${B:-c\n"],
+    [
+        "- 1\n",
+        "a: [1\n",
+        "a: !!python/object/apply:os.system [id]\n",
+        "a: &x [*x]\n",
+        BOMB,
+        "? [1]\n: 2\n",
+        "a: ${B:-c\n",
+    ],
 )
 def test_what_is_no_suite_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(SuiteError):

@@ -30,7 +30,9 @@ def infos(splits: tuple[str, ...] = ("test", "val")) -> list[SubsetInfo]:
     return [SubsetInfo(name, label, split, IMAGES) for name, label in labels.items() for split in splits]
 
 
-def write(store: CellStore, task: DetectionTask, splits: tuple[str, ...] = ("test", "val"), fail: int = 0) -> list[Cell]:
+def write(
+    store: CellStore, task: DetectionTask, splits: tuple[str, ...] = ("test", "val"), fail: int = 0
+) -> list[Cell]:
     """Scores of head `a` part the classes well, those of head `b` hardly."""
     cells = []
     for info in infos(splits):
@@ -52,9 +54,7 @@ def write(store: CellStore, task: DetectionTask, splits: tuple[str, ...] = ("tes
             )
         store.append(key, records)
         sample = SampleSpec()
-        cells.append(
-            Cell(key, task.name, "m", "d", info.subset, info.label, info.split, "none", IMAGES, sample, 8)
-        )
+        cells.append(Cell(key, task.name, "m", "d", info.subset, info.label, info.split, "none", IMAGES, sample, 8))
     return cells
 
 
@@ -115,7 +115,7 @@ def test_failures_are_counted_and_in_no_figure(tmp_path: Path) -> None:
 def test_a_position_without_record_is_a_failure(tmp_path: Path) -> None:
     task = DetectionTask(data="d")
     store = CellStore(tmp_path)
-    cells = [cell for cell in write(store, task, ("test",))]
+    cells = list(write(store, task, ("test",)))
     longer = [Cell(**{**{name: getattr(cell, name) for name in Cell.__slots__}, "images": 70}) for cell in cells]
     assert evaluate(task, longer, {"m": CARD}, infos(("test",)), store, 100, 0).failures == {"missing": 30}
 
