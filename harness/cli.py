@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -200,6 +201,7 @@ def _events() -> Events:
 
 def main() -> None:
     """Run the command line; every deliberate error ends in one message and its exit code."""
+    warnings.filterwarnings("ignore", module="PIL")
     try:
         app()
     except HarnessError as error:
