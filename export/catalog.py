@@ -8,8 +8,8 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import cast, get_args
 
 import torch
 from pydantic import ValidationError
@@ -49,6 +49,19 @@ class Built:
     module: nn.Module
     card: Card
     tolerance: float
+
+
+@dataclass(frozen=True)
+class Export:
+    """One line of the catalogue.
+
+    Attributes:
+        summary: one sentence.
+        build: its arguments are the options of the export.
+    """
+
+    summary: str
+    build: Callable[..., Built]
 
 
 def dif_miniature() -> Built:
@@ -95,8 +108,13 @@ def dif_published(checkpoints: str, filter: str = "bilateral", claims: str = "",
     return Built(DifBank(residual, bank), card, DIF_TOLERANCE)
 
 
-EXPORTS: Mapping[str, Callable[..., Built]] = {"dif.miniature": dif_miniature, "dif.published": dif_published}
-"""Builders by name; their arguments are the options of the export."""
+EXPORTS: Mapping[str, Export] = {
+    "dif.miniature": Export(
+        "Fingerprints of the miniature corpus' generators, from the tracked weights", dif_miniature
+    ),
+    "dif.published": Export("Fingerprints published as checkpoints, over a filter of one's own", dif_published),
+}
+"""What can be exported, by name."""
 
 
 def read_claims(path: Path) -> dict[str, float]:
@@ -111,8 +129,8 @@ def read_claims(path: Path) -> dict[str, float]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             claims = {row["generator"]: round(float(row["accuracy"]) / 100, 6) for row in csv.DictReader(file)}
-        if not all(0 <= value <= 1 for value in claims.values()):
-            raise ValueError("an accuracy outside 0..100")
+        if not claims or not all(0 <= value <= 1 for value in claims.values()):
+            raise ValueError("no row, or an accuracy outside 0..100")
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             problem(f"claims {path}", "columns generator and accuracy in percent", str(error), "Correct the CSV")
@@ -120,38 +138,23 @@ def read_claims(path: Path) -> dict[str, float]:
     return claims
 
 
-def find_exports(pattern: str) -> list[str]:
-    """Return the names that a wildcard matches, sorted.
-
-    Raises:
-        CardError: it matches none.
-    """
-    found = sorted(name for name in EXPORTS if fnmatchcase(name, pattern))
-    if not found:
-        raise CardError(problem("export", "a known name", repr(pattern), did_you_mean(pattern, sorted(EXPORTS))))
-    return found
-
-
 def export_model(
-    name: str,
-    repository: Path,
-    options: Mapping[str, str],
-    device: Device = "auto",
-    say: Callable[[str], None] = lambda line: None,
+    name: str, *, repository: Path, options: Mapping[str, str], say: Callable[[str], None] = lambda line: None
 ) -> Parity:
     """Export one model into a repository; nothing is written there unless parity holds.
 
     Args:
         name: one of EXPORTS.
         repository: where the entry goes.
-        options: the builder's arguments.
-        device: where Triton runs it.
+        options: the builder's arguments, and ``device``: where Triton runs it (``auto``, ``cpu`` or ``gpu``).
         say: receives a line a stage.
 
     Raises:
         HarnessError: a name, an option or weights that can't be used, or a parity that fails.
     """
-    built = _build(name, options)
+    arguments = dict(options)
+    serving = Serving(_device(arguments.pop("device", "auto")))
+    built = build(name, arguments)
     inputs = probe_inputs(built.card)
     with tempfile.TemporaryDirectory(prefix="discern-export-") as folder:
         model = Path(folder) / "model.onnx"
@@ -160,24 +163,36 @@ def export_model(
         say(f"{built.card.name}: comparing torch, ONNX Runtime and a Triton on this machine")
         with _served(Path(folder) / "repository", model, built.card) as served:
             parity = check_parity(built.module, model, built.card, inputs, tolerance=built.tolerance, served=served)
-        entry = write_entry(repository, model, built.card.model_copy(update={"parity": parity}), Serving(device))
+        entry = write_entry(repository, model, built.card.model_copy(update={"parity": parity}), serving)
     say(f"{entry.name}: parity holds ({words(parity)}); written to {entry.folder}")
     return parity
 
 
-def _build(name: str, options: Mapping[str, str]) -> Built:
+def build(name: str, options: Mapping[str, str]) -> Built:
+    """Build one module with its card, and write nothing.
+
+    Raises:
+        HarnessError: a name, an option or weights that can't be used.
+    """
     if name not in EXPORTS:
         raise CardError(problem("export", "a known name", repr(name), did_you_mean(name, sorted(EXPORTS))))
-    signature = inspect.signature(EXPORTS[name])
+    builder = EXPORTS[name].build
+    signature = inspect.signature(builder)
     try:
-        arguments = signature.bind(**options).arguments
+        signature.bind(**options)
     except TypeError as error:
-        takes = ", ".join(map(str, signature.parameters.values())) or "none"
-        raise CardError(problem(f"export {name}", f"options {takes}", str(error), "Correct the options")) from error
+        takes = ", ".join(signature.parameters) or "no options"
+        raise CardError(problem(f"export {name}", takes, str(error), "Correct the options")) from error
     try:
-        return EXPORTS[name](**arguments)
+        return builder(**options)
     except ValidationError as error:
         raise CardError(problem(f"export {name}", "a valid card", str(error), "Correct the options")) from error
+
+
+def _device(said: str) -> Device:
+    if said not in get_args(Device):
+        raise CardError(problem("device", f"one of {', '.join(get_args(Device))}", repr(said), "Correct --device"))
+    return cast(Device, said)
 
 
 @contextmanager

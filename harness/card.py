@@ -55,8 +55,8 @@ class Parity(Frozen):
     @property
     def passed(self) -> bool:
         """Whether every difference is within tolerance and no decision flipped."""
-        worst = max(self.torch_max_abs, self.batch_max_abs, self.served_max_abs or 0.0)
-        return worst <= self.tolerance and self.flips == 0
+        differences = (self.torch_max_abs, self.batch_max_abs, self.served_max_abs or 0.0)
+        return all(value <= self.tolerance for value in differences) and self.flips == 0
 
 
 class Card(Frozen):

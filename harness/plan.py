@@ -109,11 +109,9 @@ def select(patterns: Sequence[str], names: Sequence[str], what: str) -> list[str
 
 
 def conditions(task: DetectionTask) -> list[str]:
-    """Return the task's degradations, then each of them again after harmonising, where the task harmonises."""
-    if task.harmonise is None:
-        return list(task.degradations)
-    first = task.harmonise.id
-    return [*task.degradations, *(first if item == "none" else f"{first} + {item}" for item in task.degradations)]
+    """Return the task's degradations, and harmonising as one more condition where the task asks for it."""
+    harmonised = [task.harmonise.id] if task.harmonise else []
+    return list(dict.fromkeys([*task.degradations, *harmonised]))
 
 
 def tested_subsets(task: DetectionTask, infos: Sequence[SubsetInfo]) -> tuple[list[str], list[str]]:

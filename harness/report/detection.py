@@ -116,7 +116,7 @@ def _task_sections(result: TaskResult, many: bool) -> Iterator[Section]:
     )
 
 
-_SHARED = "Mean over the generators named in each title; bands are 95 % intervals from resampling source images."
+_SHARED = "Mean over the generators that each title names; the intervals are in the tables behind the pictures."
 
 _AUDIT = (
     "Read from the files' bytes, never from their names. A detector that needs no pixels should not beat chance: where"
@@ -245,7 +245,7 @@ def _matrices(detection: Detection, name: str) -> Iterator[Matrix]:
                 diagonal=frozenset(diagonal),
                 row_title="detector",
                 column_title="tested on",
-                kind="percent",
+                kind="estimate" if metric == "auroc" else "percent",
             )
 
 
@@ -255,7 +255,10 @@ def _curves(detection: Detection, name: str) -> Iterator[Curves]:
     for condition in detection.task.degradations:
         if condition != CLEAN:
             families.setdefault("chain" if THEN in condition else condition.split()[0], []).append(condition)
-    for keep, where, words in ((in_domain, "in_domain", "in-domain"), (cross_generator, "cross", "cross-generator")):
+    for keep, where, words in (
+        (in_domain, "in_domain", "generators trained on"),
+        (cross_generator, "cross", "new generators"),
+    ):
         for family, members in families.items():
             conditions = [CLEAN, *members]
             series = {
@@ -266,7 +269,7 @@ def _curves(detection: Detection, name: str) -> Iterator[Curves]:
             if shown:
                 yield Curves(
                     name=f"{name}_{family}_{where}",
-                    title=f"AUROC under {family}, {words} generators",
+                    title=f"AUROC under {family}: {words}",
                     x_labels=(CLEAN, *(item.removeprefix(f"{family} ") for item in members)),
                     series=shown,
                     y_title="AUROC",

@@ -137,7 +137,7 @@ class Detection:
 
     Attributes:
         task: its spec.
-        generators: tested generators, in the order of the data.
+        generators: tested generators; those that a head was trained on come first, in the heads' order.
         conditions: degradations, then the harmonised ones.
         detectors: all heads of all models.
         records, failures: how many answers were asked for, and how many failed, by reason.
@@ -198,12 +198,18 @@ def evaluate(
         detectors += _detectors(task, model, card, tested, answers, infos, resamples, seed)
     return Detection(
         task,
-        generators,
+        _ordered(generators, detectors),
         conditions(task),
         detectors,
         sum(cell.images for cell in cells),
         dict(sorted(failures.items())),
     )
+
+
+def _ordered(generators: Sequence[str], detectors: Sequence[Detector]) -> list[str]:
+    """Return the generators in the order of the heads that know them, so that the diagonal is one; then the others."""
+    known = [name for detector in detectors for name in detector.head.trained_on if name in generators]
+    return list(dict.fromkeys([*known, *generators]))
 
 
 def _detectors(

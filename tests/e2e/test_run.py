@@ -125,8 +125,8 @@ def test_a_dry_run_counts_and_asks_nothing(suite: Path, tmp_path: Path, out: Pat
     (tmp_path / "manifests").symlink_to(out / "manifests")
     said = harness("run", suite, "--out", tmp_path, "--limit", 5, "--dry-run")
     assert said.returncode == 0, said.stderr
-    assert "36 cells, 45 images, 180 answers" in said.stdout
-    assert "to ask: 180 answers in 36 requests" in said.stdout
+    assert "27 cells, 45 images, 135 answers" in said.stdout
+    assert "to ask: 135 answers in 27 requests" in said.stdout
     assert not (tmp_path / "cells").exists()
 
 

@@ -1,0 +1,64 @@
+"""Walks everything that ships in the model repository."""
+
+from pathlib import Path
+
+import pytest
+
+from export.catalog import EXPORTS, build
+from export.onnx import attached_card
+from export.parity import check_parity, probe_inputs
+from export.triton import verify_lock
+from harness.backends import open_backend
+from harness.backends.base import EndpointOptions
+from harness.repository import Entry, find_entries, read_config
+
+SHIPPED = find_entries(Path(__file__).parents[3] / "model_repository")
+each = pytest.mark.parametrize("entry", SHIPPED, ids=lambda entry: entry.name)
+
+
+def test_the_lock_holds(repository: Path) -> None:
+    assert verify_lock(repository) == []
+
+
+@each
+def test_it_carries_a_parity_verdict_that_passed_on_a_server(entry: Entry) -> None:
+    assert entry.card.parity is not None
+    assert entry.card.parity.passed
+    assert entry.card.parity.served_max_abs is not None
+
+
+@each
+def test_it_says_what_it_is(entry: Entry) -> None:
+    assert entry.card.summary
+    assert entry.card.source
+    assert entry.card.licence not in ("", "unknown", "none stated")
+    assert all(head.trained_on for head in entry.card.heads)
+
+
+@each
+def test_it_is_small_enough_to_track(entry: Entry) -> None:
+    assert entry.model_file.stat().st_size < 4 << 20
+
+
+@each
+def test_card_configuration_and_graph_agree(entry: Entry) -> None:
+    config = read_config(entry.folder / "config.pbtxt")
+    backend = open_backend(f"onnx:{entry.model_file}", EndpointOptions())
+    info = backend.info()
+    backend.close()
+    assert info.card == attached_card(entry.model_file) == entry.card
+    assert info.weights_sha256 == entry.weights_sha256
+    assert {item.name: (-1, *item.dims) for item in config.input} == {name: s for name, (_, s) in info.inputs.items()}
+    assert {item.name: (-1, *item.dims) for item in config.output} == {name: s for name, (_, s) in info.outputs.items()}
+    assert info.inputs[entry.card.input][1][1:3] == (entry.card.preprocess.crop,) * 2
+    assert info.outputs[entry.card.output] == ("FP32", (-1, len(entry.card.heads)))
+
+
+@each
+def test_it_still_answers_as_its_tracked_weights_do(entry: Entry) -> None:
+    assert entry.name in EXPORTS, "what ships can be built again"
+    built = build(entry.name, {})
+    assert built.card == entry.card.model_copy(update={"parity": None})
+    inputs = probe_inputs(built.card)
+    parity = check_parity(built.module, entry.model_file, built.card, inputs, tolerance=built.tolerance)
+    assert parity.passed
