@@ -33,12 +33,13 @@ def residual_filter(out: Path = shipped.WEIGHTS, steps: int = 2500, seed: int = 
 @app.command()
 def fingerprints(
     corpus: Annotated[Path, typer.Option(help="Where the corpus is built.")] = Path("reports/manifests"),
+    residual: Annotated[str, typer.Option(help="Residual filter: dncnn or bilateral.")] = "dncnn",
     out: Path = shipped.WEIGHTS,
     steps: int = 400,
     seed: int = 0,
 ) -> None:
     """The bank of DIF fingerprints."""
-    for name, item in shipped.fingerprints(corpus, out, steps=steps, seed=seed, say=_say).items():
+    for name, item in shipped.fingerprints(corpus, residual, out, steps=steps, seed=seed, say=_say).items():
         typer.echo(f"{name}: val AUROC {item.validation_auroc:.3f} after {item.steps} steps")
 
 

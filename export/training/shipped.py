@@ -22,7 +22,10 @@ from harness.data.sample import NATURE
 HERE = Path(__file__).parents[1]
 WEIGHTS = HERE / "weights"
 GRAPHS = HERE.parent / "harness" / "data" / "miniature" / "generators"
-FILTER, BANK = "dncnn_miniature.pt", "dif_miniature.npz"
+FILTER = "dncnn_miniature.pt"
+BANKS = {"dncnn": "dif_miniature.npz", "bilateral": "dif_miniature_bilateral.npz"}
+"""Banks by residual filter; the classical one is the baseline of the trained one."""
+
 BASE = 8
 """Channels of the fingerprints' U-Net: a quarter of the published one's, for 128 px and a processor."""
 
@@ -47,19 +50,20 @@ def residual_filter(out: Path = WEIGHTS, *, steps: int = 2500, seed: int = 0, sa
 
 
 def fingerprints(
-    corpus: Path, out: Path = WEIGHTS, *, steps: int = 400, seed: int = 0, say: Say
+    corpus: Path, residual: str = "dncnn", out: Path = WEIGHTS, *, steps: int = 400, seed: int = 0, say: Say
 ) -> dict[str, TrainedFingerprint]:
     """Train the bank on the corpus' train split, each fingerprint stopped by the val split.
 
     Args:
         corpus: folder that the miniature corpus is built in.
+        residual: one of BANKS.
         out: where the filter lies and the bank goes.
         steps: at most so many optimiser steps a fingerprint.
         seed: of weights, noise and pairs.
         say: receives lines.
     """
     root = miniature.build(corpus, ("train", "val"), lambda done, total: say(f"corpus: {done}/{total}"))
-    network = load_filter(str(out / FILTER))
+    network = load_filter(str(out / FILTER) if residual == "dncnn" else residual)
     names = (NATURE, *miniature.GENERATORS)
     train, validation = (
         {name: residuals(network, sorted((root / split / name).glob("*.png"))) for name in names}
@@ -75,7 +79,7 @@ def fingerprints(
         seed=seed,
         base=BASE,
     )
-    bank.save(out / BANK)
+    bank.save(out / BANKS[residual])
     return trained
 
 
