@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import torch
@@ -18,13 +19,15 @@ def write_generator(generator: Generator, path: Path) -> None:
     example = (image, torch.zeros(2, 64, 64, 3, dtype=torch.int8)) if generator.takes_noise else (image,)
     path.parent.mkdir(parents=True, exist_ok=True)
     free = {0: "batch", 1: "height", 2: "width"}
-    torch.onnx.export(
-        generator,
-        example,
-        str(path),
-        input_names=names,
-        output_names=["made"],
-        dynamic_axes=dict.fromkeys((*names, "made"), free),
-        opset_version=18,
-        dynamo=False,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            generator,
+            example,
+            str(path),
+            input_names=names,
+            output_names=["made"],
+            dynamic_axes=dict.fromkeys((*names, "made"), free),
+            opset_version=18,
+            dynamo=False,
+        )

@@ -155,7 +155,7 @@ def train_fingerprint(
             continue
         found = _judge(average, train, validation, step)
         if report is not None:
-            report(step, float(loss), found.validation_auroc)
+            report(step, float(loss.detach()), found.validation_auroc)
         better = best is None or found.validation_auroc > best.validation_auroc
         best, waited = (found, 0) if better or best is None else (best, waited + 1)
         if waited >= patience:

@@ -103,7 +103,7 @@ def train(name: str, generator: Generator, patches: Patches, steps: int, report:
         optimiser.step()
         schedule.step()
         if report is not None and step % 100 == 0:
-            report(name, step, float(loss))
+            report(name, step, float(loss.detach()))
 
 
 def loss_of(generator: Generator, x: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:

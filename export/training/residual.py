@@ -14,8 +14,11 @@ from export.residual_filters import DnCNN
 
 Report = Callable[[int, float], None]
 
-SIGMA = (1.0, 15.0)
-"""Range of the added Gaussian noise, in grey levels of 255; low levels matter, for fingerprints are faint."""
+SIGMA = (0.0, 50.0)
+"""Range of the added Gaussian noise, in grey levels of 255: the blind denoiser's of the paper."""
+
+SCALE = (255 / SIGMA[1]) ** 2
+"""Brings the loss to about 1 at the start."""
 
 
 def train_residual_filter(
@@ -49,14 +52,14 @@ def train_residual_filter(
         clean = patches(photographs, random, batch, side)
         level = torch.from_numpy(random.uniform(*SIGMA, size=(batch, 1, 1, 1)).astype(np.float32)) / 255
         noise = torch.randn(clean.shape) * level
-        loss = F.mse_loss(network(clean + noise) / level, noise / level)
+        loss = F.mse_loss(network(clean + noise), noise) * SCALE
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
         schedule.step()
         if report is not None and step % 50 == 0:
-            report(step, float(loss))
+            report(step, float(loss.detach()))
     return network.eval()
 
 

@@ -38,11 +38,9 @@ def open_backend(endpoint: str, options: EndpointOptions) -> Backend:
         return GuardedBackend(ScriptedBackend(endpoint, read_script(rest), options))
     match = REMOTE.fullmatch(rest.removeprefix("//"))
     if match is None or not rest.startswith("//"):
-        raise SuiteError(
-            problem(
-                f"endpoint {endpoint}", f"{scheme}://HOST:PORT/MODEL", repr(rest), "Tokens belong into options.auth"
-            )
-        )
+        shown = re.sub(r"//.*@", "//***@", endpoint)
+        hint = "Tokens belong into options.auth"
+        raise SuiteError(problem(f"endpoint {shown}", f"{scheme}://HOST:PORT/MODEL", "another form", hint))
     return GuardedBackend(
         TritonBackend(endpoint, scheme, match["address"], match["model"], match["version"] or "", options)
     )

@@ -1,4 +1,4 @@
-"""Builds the miniature corpus: crops of photographs, and the same crops passed through eight small generators."""
+"""The miniature corpus: crops of photographs, and the same crops passed through eight small generators."""
 
 from __future__ import annotations
 
