@@ -66,19 +66,19 @@ class Export:
 
 def dif_miniature() -> Built:
     """DIF fingerprints of the miniature corpus' generators over a DnCNN, from the tracked weights."""
-    filter_weights = WEIGHTS / "dncnn_miniature.pt"
-    return _miniature("dif.miniature", "dif_miniature.npz", str(filter_weights), "a DnCNN", file_sha256(filter_weights))
+    return _miniature("dif.miniature", "dif_miniature.npz", str(WEIGHTS / "dncnn_miniature.pt"), "a DnCNN")
 
 
 def dif_miniature_bilateral() -> Built:
     """The same over a bilateral residual: the classical baseline, from the tracked weights."""
     name = "dif.miniature_bilateral"
-    return _miniature(name, "dif_miniature_bilateral.npz", "bilateral", "a bilateral residual", "none")
+    return _miniature(name, "dif_miniature_bilateral.npz", "bilateral", "a bilateral residual")
 
 
-def _miniature(name: str, bank_file: str, filter: str, words: str, filter_sha256: str) -> Built:
+def _miniature(name: str, bank_file: str, filter: str, words: str) -> Built:
     weights = WEIGHTS / bank_file
-    bank = Bank.load(weights)
+    bank, residual = Bank.load(weights), load_filter(filter)
+    filter_sha256 = "none" if filter == "bilateral" else file_sha256(Path(filter))
     card = dif_card(
         name,
         bank,
@@ -88,7 +88,7 @@ def _miniature(name: str, bank_file: str, filter: str, words: str, filter_sha256
         training={"bank_sha256": file_sha256(weights), "filter_sha256": filter_sha256},
         claims={},
     )
-    return Built(DifBank(load_filter(filter), bank), card, DIF_TOLERANCE)
+    return Built(DifBank(residual, bank), card, DIF_TOLERANCE)
 
 
 def dif_published(checkpoints: str, filter: str = "bilateral", claims: str = "", tag: str = "published") -> Built:
