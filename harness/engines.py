@@ -10,6 +10,7 @@ from concurrent.futures import FIRST_COMPLETED as FIRST
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
@@ -17,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.data.sample import Dataset, Sample
-from harness.errors import EndpointError, EndpointUnavailable, ImageError, problem
+from harness.errors import EndpointBadAnswer, EndpointError, EndpointUnavailable, ImageError, problem
 from harness.events import Events
-from harness.images import decode, parse_degradation
+from harness.images import Degradation, decode, parse_degradation
 from harness.images.preprocess import Preprocess, preprocess
 from harness.models import Model
 from harness.plan import Cell
@@ -31,6 +32,9 @@ FLUSH_S = 5.0
 
 GIVE_UP = 3
 """Chunks in a row that may find an endpoint unavailable, each after all its retries."""
+
+NOT_FINITE = "answer:not_finite"
+"""The failure of an image that the model answers with NaN or infinity; final, for it would again."""
 
 Prepared = dict[tuple[str, Preprocess], "NDArray[Any] | ImageError"]
 
@@ -252,13 +256,18 @@ def prepare(data: Dataset, sample: Sample, asked: Sequence[tuple[str, Preprocess
     for degradation, pairs in groupby(asked, key=lambda pair: pair[0]):
         drawn = hashlib.sha256(f"{seed}|{sample.path}|{degradation}".encode()).digest()
         try:
-            degraded = parse_degradation(degradation)(image, int.from_bytes(drawn[:8], "little"))
+            degraded = _operation(degradation)(image, int.from_bytes(drawn[:8], "little"))
         except ImageError as error:
             made.update(dict.fromkeys(pairs, error))
             continue
         for pair in pairs:
             made[pair] = preprocess(degraded, pair[1])
     return made
+
+
+@lru_cache(maxsize=256)
+def _operation(degradation: str) -> Degradation:
+    return parse_degradation(degradation)
 
 
 def ask(model: Model, chunk: Sequence[tuple[int, Sample, NDArray[Any] | ImageError]]) -> list[Record]:
@@ -279,6 +288,8 @@ def ask(model: Model, chunk: Sequence[tuple[int, Sample, NDArray[Any] | ImageErr
             records.append(Record(*base, None, f"image:{value.reason}", str(value)))
         elif failure is not None:
             records.append(Record(*base, None, f"endpoint:{failure.reason}", str(failure)))
+        elif not np.isfinite(scores[rows[index]]).all():
+            records.append(Record(*base, None, NOT_FINITE, f"{model.name} answered {scores[rows[index]].tolist()}"))
         else:
             records.append(Record(*base, tuple(float(score) for score in scores[rows[index]])))
     return records
@@ -286,8 +297,6 @@ def ask(model: Model, chunk: Sequence[tuple[int, Sample, NDArray[Any] | ImageErr
 
 def _scores(model: Model, batch: NDArray[Any]) -> NDArray[Any]:
     """Return (batch, heads) float32 of one request."""
-    from harness.errors import EndpointBadAnswer
-
     outputs = model.backend.infer({model.card.input: batch})
     scores = outputs.get(model.card.output)
     wanted = (len(batch), len(model.card.heads))
@@ -300,6 +309,4 @@ def _scores(model: Model, batch: NDArray[Any]) -> NDArray[Any]:
                 f"{model.name}: output {model.card.output}", f"shape {wanted}", got, "Check the card's output and heads"
             )
         )
-    if not np.isfinite(scores).all():
-        raise EndpointBadAnswer(problem(f"{model.name}: output", "finite scores", "NaN or infinity", "Check the model"))
     return scores

@@ -107,6 +107,6 @@ class EndpointRefused(EndpointError):
 
 
 class EndpointBadAnswer(EndpointError):
-    """An answer of the wrong shape or type, or with NaN in it."""
+    """An answer of the wrong shape or type."""
 
     reason = "bad_answer"

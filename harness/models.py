@@ -15,6 +15,10 @@ from harness.repository import find_entries
 from harness.spec.suite import ModelSpec, ThirdParty
 
 
+HERE = ("onnx", "scripted")
+"""Schemes that answer in this process; what they answer depends on their weights alone, not on their address."""
+
+
 @dataclass(frozen=True)
 class Model:
     """One model of a suite, ready to answer.
@@ -76,7 +80,7 @@ def expand(specs: Sequence[ModelSpec], repository: Path, served: Callable[[str],
 def _addresses(spec: ModelSpec, repository: Path, served: Callable[[str], str] | None) -> Iterator[Wanted]:
     if spec.endpoint is not None:
         scheme = spec.endpoint.partition(":")[0]
-        yield Wanted(spec.name, spec, spec.endpoint, "onnx" if scheme == "onnx" else spec.endpoint)
+        yield Wanted(spec.name, spec, spec.endpoint, scheme if scheme in HERE else spec.endpoint)
         return
     for entry in find_entries(repository, spec.name):
         if served is None:
