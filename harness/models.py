@@ -14,7 +14,6 @@ from harness.errors import CardError, problem
 from harness.repository import find_entries
 from harness.spec.suite import ModelSpec, ThirdParty
 
-
 HERE = ("onnx", "scripted")
 """Schemes that answer in this process; what they answer depends on their weights alone, not on their address."""
 

@@ -14,7 +14,7 @@ from export.residual_filters import DnCNN
 
 Report = Callable[[int, float], None]
 
-SIGMA = (0.0, 50.0)
+SIGMA = (0.0, 15.0)
 """Range of the added Gaussian noise, in grey levels of 255: the blind denoiser's of the paper."""
 
 SCALE = (255 / SIGMA[1]) ** 2

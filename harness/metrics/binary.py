@@ -40,14 +40,24 @@ class Rates:
     accuracy: Floats
 
 
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Figures that need no threshold, each () or (B,) float64 in [0, 1].
+
+    Attributes:
+        auroc: as :func:`auroc`.
+        average_precision: as :func:`average_precision`.
+        tpr: as :func:`tpr_at_fpr`, one for each rate asked for.
+    """
+
+    auroc: Floats
+    average_precision: Floats
+    tpr: tuple[Floats, ...]
+
+
 def auroc(scores: ArrayLike, labels: ArrayLike, weights: ArrayLike | None = None) -> Floats:
     """Return the area under the ROC curve; a tied pair counts one half (the Mann-Whitney statistic)."""
-
-    def area(real: Floats, fake: Floats) -> Floats:
-        above = np.cumsum(fake, axis=1) - fake / 2
-        return _ratio(np.einsum("bn,bn->b", real, above), real.sum(axis=1) * fake.sum(axis=1))
-
-    return _over_curve(scores, labels, weights, area)
+    return _over_curve(scores, labels, weights, _area)
 
 
 def average_precision(scores: ArrayLike, labels: ArrayLike, weights: ArrayLike | None = None) -> Floats:
@@ -55,15 +65,7 @@ def average_precision(scores: ArrayLike, labels: ArrayLike, weights: ArrayLike |
 
     It depends on the prevalence of fakes in the sample, which a report has to state.
     """
-
-    def area(real: Floats, fake: Floats) -> Floats:
-        hits = np.cumsum(fake, axis=1)
-        called = hits + np.cumsum(real, axis=1)
-        precision = np.divide(hits, called, out=np.zeros_like(hits), where=called > 0)
-        value = _ratio(np.einsum("bn,bn->b", fake, precision), fake.sum(axis=1))
-        return np.where(real.sum(axis=1) > 0, value, np.nan)
-
-    return _over_curve(scores, labels, weights, area)
+    return _over_curve(scores, labels, weights, _precision)
 
 
 def tpr_at_fpr(scores: ArrayLike, labels: ArrayLike, fpr: float, weights: ArrayLike | None = None) -> Floats:
@@ -71,14 +73,19 @@ def tpr_at_fpr(scores: ArrayLike, labels: ArrayLike, fpr: float, weights: ArrayL
 
     Never interpolated: with n reals no rate between 0 and 1/n can be told from 0.
     """
+    return _over_curve(scores, labels, weights, lambda curve: _reached(curve, fpr))
 
-    def rate(real: Floats, fake: Floats) -> Floats:
-        false, hits = np.cumsum(real, axis=1), np.cumsum(fake, axis=1)
-        reals, fakes = (part.max(axis=1, initial=0.0, keepdims=True) for part in (false, hits))
-        reached = np.where(_ratio(false, reals) <= fpr, hits, 0.0).max(axis=1, initial=0.0)
-        return np.where(reals[:, 0] > 0, _ratio(reached, fakes[:, 0]), np.nan)
 
-    return _over_curve(scores, labels, weights, rate)
+def ranking(
+    scores: ArrayLike, labels: ArrayLike, fprs: tuple[float, ...] = (), weights: ArrayLike | None = None
+) -> Ranking:
+    """Return all figures of the ROC curve at once: it is the sorting and summing that costs."""
+
+    def figures(curve: _Curve) -> Floats:
+        return np.stack([_area(curve), _precision(curve), *(_reached(curve, fpr) for fpr in fprs)], axis=-1)
+
+    area, precision, *tpr = np.moveaxis(_over_curve(scores, labels, weights, figures), -1, 0)
+    return Ranking(area, precision, tuple(tpr))
 
 
 def rates(scores: ArrayLike, labels: ArrayLike, threshold: float, weights: ArrayLike | None = None) -> Rates:
@@ -165,13 +172,47 @@ def _checked(scores: ArrayLike, labels: ArrayLike) -> tuple[Floats, NDArray[np.b
     return values, truth.astype(bool)
 
 
+@dataclass(frozen=True, slots=True)
+class _Curve:
+    """Weight of reals and of fakes at each distinct score, (b, scores) by falling score, and their running sums."""
+
+    real: Floats
+    fake: Floats
+    false: Floats
+    hits: Floats
+
+    @property
+    def reals(self) -> Floats:
+        return self.false[:, -1] if self.false.size else np.zeros(len(self.false))
+
+    @property
+    def fakes(self) -> Floats:
+        return self.hits[:, -1] if self.hits.size else np.zeros(len(self.hits))
+
+
+def _area(curve: _Curve) -> Floats:
+    above = np.einsum("bn,bn->b", curve.real, curve.hits) - np.einsum("bn,bn->b", curve.real, curve.fake) / 2
+    return _ratio(above, curve.reals * curve.fakes)
+
+
+def _precision(curve: _Curve) -> Floats:
+    called = curve.hits + curve.false
+    precision = np.divide(curve.hits, called, out=np.zeros_like(called), where=called > 0)
+    value = _ratio(np.einsum("bn,bn->b", curve.fake, precision), curve.fakes)
+    return np.where(curve.reals > 0, value, np.nan)
+
+
+def _reached(curve: _Curve, fpr: float) -> Floats:
+    allowed = fpr * curve.reals * (1 + 1e-12)
+    within = np.count_nonzero(curve.false <= allowed[:, None], axis=1)
+    sums = np.concatenate([np.zeros((len(curve.hits), 1)), curve.hits], axis=1)
+    return np.where(curve.reals > 0, _ratio(sums[np.arange(len(sums)), within], curve.fakes), np.nan)
+
+
 def _over_curve(
-    scores: ArrayLike,
-    labels: ArrayLike,
-    weights: ArrayLike | None,
-    statistic: Callable[[Floats, Floats], Floats],
+    scores: ArrayLike, labels: ArrayLike, weights: ArrayLike | None, statistic: Callable[[_Curve], Floats]
 ) -> Floats:
-    """Apply ``statistic`` to the weight of reals and of fakes, (b, distinct scores) each, by falling score."""
+    """Apply ``statistic`` to the curve of each row of weights."""
     values, truth = _checked(scores, labels)
     order = np.argsort(-values, kind="stable")
     ranked, fake = values[order], truth[order].astype(np.float64)
@@ -182,7 +223,8 @@ def _over_curve(
         both, fakes = w, w * fake
         if starts.size < ranked.size:
             both, fakes = np.add.reduceat(w, starts, axis=1), np.add.reduceat(fakes, starts, axis=1)
-        return statistic(both - fakes, fakes)
+        reals = both - fakes
+        return statistic(_Curve(reals, fakes, np.cumsum(reals, axis=1), np.cumsum(fakes, axis=1)))
 
     return _over_weights(weights, len(values), of)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from harness.card import Card, Head
 from harness.data.sample import SubsetInfo, reals_for
-from harness.metrics.binary import auroc, average_precision, expected_calibration_error, rates, tpr_at_fpr
+from harness.metrics.binary import expected_calibration_error, ranking, rates
 from harness.plan import Cell, conditions, tested_subsets
 from harness.spec.suite import AtFprThreshold, CalibratedThreshold, DetectionTask
 from harness.stats import Estimate, bootstrap_interval
@@ -230,8 +230,8 @@ def _detectors(
     figures: list[dict[tuple[str, str], Figures]] = [{} for _ in card.heads]
     for (condition, generator), item in tested.items():
         metrics = _metrics(card)
-        draws = bootstrap(lambda w: _table(metrics, item, thresholds, w), item.sources, resamples, seed)  # noqa: B023
-        values = _table(metrics, item, thresholds, None)
+        draws = bootstrap(lambda w: _table(card, item, thresholds, w), item.sources, resamples, seed)  # noqa: B023
+        values = _table(card, item, thresholds, None)
         for index, head in enumerate(card.heads):
             figures[index][condition, generator] = Figures(
                 generator=generator,
@@ -261,32 +261,35 @@ def _detectors(
         )
 
 
-Metric = Callable[[Floats, NDArray[np.int64], float, "NDArray[Any] | None"], Floats]
+FPRS = {"tpr_at_1pct_fpr": 0.01, "tpr_at_5pct_fpr": 0.05}
 
 
-def _metrics(card: Card) -> Mapping[str, Metric]:
-    """Return the figures that are bootstrapped: (scores, labels, threshold, weights) -> value or values."""
-    metrics: dict[str, Metric] = {
-        "balanced_accuracy": lambda s, y, t, w: rates(s, y, t, w).balanced_accuracy,
-        "auroc": lambda s, y, t, w: auroc(s, y, w),
-        "average_precision": lambda s, y, t, w: average_precision(s, y, w),
-        "tpr_at_1pct_fpr": lambda s, y, t, w: tpr_at_fpr(s, y, 0.01, w),
-        "tpr_at_5pct_fpr": lambda s, y, t, w: tpr_at_fpr(s, y, 0.05, w),
-    }
-    if card.score == "probability" and card.fake == "high":
-        metrics["ece"] = lambda s, y, t, w: expected_calibration_error(s, y, weights=w)
-    return metrics
+def _metrics(card: Card) -> list[str]:
+    """Return the names of the figures that are bootstrapped, in the order of :func:`_figures`."""
+    ece = ["ece"] if _is_fake_probability(card) else []
+    return ["balanced_accuracy", "auroc", "average_precision", *FPRS, *ece]
 
 
-def _table(
-    metrics: Mapping[str, Metric], answers: Answers, thresholds: Sequence[float], weights: NDArray[Any] | None
-) -> Floats:
+def _is_fake_probability(card: Card) -> bool:
+    return card.score == "probability" and card.fake == "high"
+
+
+def _table(card: Card, answers: Answers, thresholds: Sequence[float], weights: NDArray[Any] | None) -> Floats:
     """Return every head's figures, (heads, metrics), or (resamples, heads, metrics) with weights (resamples, n)."""
     rows = [
-        [metric(answers.scores[:, head], answers.labels, threshold, weights) for metric in metrics.values()]
+        _figures(card, answers.scores[:, head], answers.labels, threshold, weights)
         for head, threshold in enumerate(thresholds)
     ]
     return np.moveaxis(np.asarray(rows), (0, 1), (-2, -1))
+
+
+def _figures(
+    card: Card, scores: Floats, labels: NDArray[np.int64], threshold: float, weights: NDArray[Any] | None
+) -> list[Floats]:
+    found = ranking(scores, labels, tuple(FPRS.values()), weights)
+    balanced = rates(scores, labels, threshold, weights).balanced_accuracy
+    ece = [expected_calibration_error(scores, labels, weights=weights)] if _is_fake_probability(card) else []
+    return [balanced, found.auroc, found.average_precision, *found.tpr, *ece]
 
 
 def _right(answers: Answers, head: int, threshold: float) -> dict[str, bool]:

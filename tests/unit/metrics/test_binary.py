@@ -229,3 +229,15 @@ def test_calibration_error_refuses_logits():
 def test_calibration_error_of_certain_and_right_is_zero():
     assert metrics.expected_calibration_error([0.0, 1.0], [0, 1]) == 0
     assert metrics.expected_calibration_error([1.0, 1.0], [0, 1]) == 0.5
+
+
+@given(cases(), st.sampled_from([(), (0.01,), (0.0, 0.05, 0.29, 1.0)]))
+def test_a_ranking_holds_the_same_figures(case, fprs):
+    scores, labels, weights = case
+    rows = np.stack([weights, np.ones_like(weights), np.zeros_like(weights)])
+    found = metrics.ranking(scores, labels, fprs, rows)
+    np.testing.assert_array_equal(found.auroc, metrics.auroc(scores, labels, rows))
+    np.testing.assert_array_equal(found.average_precision, metrics.average_precision(scores, labels, rows))
+    assert len(found.tpr) == len(fprs)
+    for fpr, value in zip(fprs, found.tpr, strict=True):
+        np.testing.assert_array_equal(value, metrics.tpr_at_fpr(scores, labels, fpr, rows))
