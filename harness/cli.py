@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -201,6 +202,7 @@ def _events() -> Events:
 
 def main() -> None:
     """Run the command line; every deliberate error ends in one message and its exit code."""
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # the default one keeps what was freed
     warnings.filterwarnings("ignore", module="PIL")
     try:
         app()

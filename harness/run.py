@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -15,14 +17,15 @@ from harness.data import open_dataset
 from harness.data.audit import Audit, audit
 from harness.data.sample import Dataset
 from harness.engines import answer
-from harness.environment import fingerprint
+from harness.environment import fingerprint, source_digest
 from harness.errors import HarnessError
 from harness.events import Events
 from harness.images.preprocess import preprocess
 from harness.models import Model, expand, open_models
 from harness.plan import Cell, Plan, make_plan
-from harness.report import write_report
+from harness.report import kept, write_report
 from harness.report.detection import TaskResult, detection_report
+from harness.report.kept import Conclusion
 from harness.report.thumbnails import mistake_tiles
 from harness.report.tree import Report
 from harness.serving import TritonServer
@@ -170,7 +173,35 @@ def prepare(asked: Asked, store: RunStore, events: Events) -> Iterator[Prepared]
         yield Prepared(suite, datasets, stack.enter_context(open_models(wanted)))
 
 
-def conclude(ready: Prepared, plan: Plan, store: RunStore, events: Events) -> tuple[Report, tuple[str, ...]]:
+def conclude(ready: Prepared, plan: Plan, store: RunStore, events: Events) -> Conclusion:
+    """Return the conclusion kept from an earlier run over the same records, or draw it and keep it."""
+    key = _drawn_from(ready, plan, store)
+    content = store.kept(key)
+    found = kept.load(content) if content is not None else None
+    if found is None:
+        found = draw_conclusion(ready, plan, store, events)
+        store.keep(key, kept.dump(found))
+    return found
+
+
+def _drawn_from(ready: Prepared, plan: Plan, store: RunStore) -> str:
+    """Return the digest of all that a conclusion depends on: records, suite, models, data, code and machine."""
+    said = {
+        "records": store.cells.state(cell.key for cell in plan.cells),
+        "cells": {cell.name: cell.key for cell in plan.cells},
+        "suite": ready.suite.model_dump(mode="json"),
+        "models": {
+            name: (model.transport, model.info.model_dump(mode="json"), model.card.digest())
+            for name, model in ready.models.items()
+        },
+        "data": {name: (data.digest, data.note) for name, data in ready.datasets.items()},
+        "code": source_digest(),
+        "environment": fingerprint(),
+    }
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def draw_conclusion(ready: Prepared, plan: Plan, store: RunStore, events: Events) -> Conclusion:
     """Compute figures, audit and claims from the records, and build the report.
 
     Returns:

@@ -9,7 +9,6 @@ from harness.backends.base import Backend, EndpointOptions
 from harness.backends.ort import OrtBackend
 from harness.backends.policy import GuardedBackend
 from harness.backends.scripted import ScriptedBackend, read_script
-from harness.backends.triton import TritonBackend
 from harness.errors import SuiteError, problem
 from harness.names import did_you_mean
 
@@ -41,6 +40,8 @@ def open_backend(endpoint: str, options: EndpointOptions) -> Backend:
         shown = re.sub(r"//.*@", "//***@", endpoint)
         hint = "Tokens belong into options.auth"
         raise SuiteError(problem(f"endpoint {shown}", f"{scheme}://HOST:PORT/MODEL", "another form", hint))
+    from harness.backends.triton import TritonBackend  # slow to import, and often not asked
+
     return GuardedBackend(
         TritonBackend(endpoint, scheme, match["address"], match["model"], match["version"] or "", options)
     )

@@ -13,8 +13,8 @@ from harness.stats.intervals import LEVEL, Interval
 Counts = NDArray[np.uint16]
 """How often each image was drawn, (b, n)."""
 
-CHUNK = 1 << 22
-"""Most counts held at once: 8 MiB."""
+CHUNK = 1 << 18
+"""Most counts held at once; drawing them takes some 16 bytes each."""
 
 
 def resamples(clusters: Sequence[str | int] | NDArray[np.generic], repeats: int, seed: int) -> Iterator[Counts]:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import bdtr
 
 from harness.errors import problem
 
@@ -26,6 +25,8 @@ def mcnemar(correct_a: ArrayLike, correct_b: ArrayLike) -> float:
     Raises:
         ValueError: the two are not over the same number of images.
     """
+    from scipy.special import bdtr
+
     a, b = np.asarray(correct_a, bool), np.asarray(correct_b, bool)
     if a.shape != b.shape:
         raise ValueError(problem("mcnemar", "the same images", f"{a.shape} and {b.shape}", "Join them by path first"))

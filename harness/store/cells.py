@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,11 @@ class CellStore:
         """Return the bytes that a cell takes."""
         return sum(path.stat().st_size for path in self._parts(key))
 
+    def state(self, keys: Iterable[str]) -> str:
+        """Return a digest of which parts the cells have: while it stays the same, so do their records."""
+        names = [path.relative_to(self.root).as_posix() for key in keys for path in self._parts(key)]
+        return hashlib.sha256("\n".join(names).encode()).hexdigest()
+
     def _folder(self, key: str) -> Path:
         return self.root / key[:2] / key
 
@@ -77,6 +83,7 @@ class CellStore:
 def _read_part(path: Path, columns: list[str]) -> pa.Table | None:
     """Read one part; a damaged one counts as not there, so that its images are asked again."""
     try:
-        return pq.read_table(path, columns=columns, partitioning=None).select(columns)
+        with pq.ParquetFile(path) as file:
+            return file.read(columns, use_threads=False).select(columns)
     except (pa.ArrowInvalid, pa.ArrowKeyError, OSError):
         return None

@@ -52,7 +52,7 @@ class RunStore:
     """All runs under one root, beside the cells they share.
 
     Args:
-        root: ``reports`` by default; holds ``runs/``, ``cells/`` and ``manifests/``.
+        root: ``reports`` by default; holds ``runs/``, ``cells/``, ``conclusions/`` and ``manifests/``.
     """
 
     def __init__(self, root: Path) -> None:
@@ -98,6 +98,20 @@ class RunStore:
         """Return the latest run of this plan that has not ended, to go on with."""
         open_runs = [info for info in self.all() if info.plan == plan and info.status != "complete"]
         return open_runs[-1] if open_runs else None
+
+    def kept(self, key: str) -> bytes | None:
+        """Return what was kept under a digest; None where nothing was."""
+        try:
+            return self._kept(key).read_bytes()
+        except OSError:
+            return None
+
+    def keep(self, key: str, content: bytes) -> None:
+        """Keep a run's conclusion under the digest of all that it was drawn from."""
+        write_atomic(self._kept(key), content)
+
+    def _kept(self, key: str) -> Path:
+        return self.root / "conclusions" / f"{key}.json"
 
 
 def now() -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
@@ -14,6 +16,7 @@ from harness.plan import Cell
 from harness.store.cells import CellStore
 
 Floats = NDArray[np.float64]
+Ids = NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
@@ -21,15 +24,17 @@ class Answers:
     """What one model said of the images of one or more cells.
 
     Attributes:
-        samples: paths, (n,).
-        sources: clusters, (n,).
+        samples: paths, a string array (n,).
+        ids: what the paths hash to, uint64 (n,); the same image has the same id in every cell.
+        sources: what the clusters' names hash to, uint64 (n,).
         labels: 0 real, 1 fake, int64 (n,).
         scores: oriented, float64 (n, heads): higher means fake.
         failures: number of failed records by reason; they are in none of the arrays.
     """
 
-    samples: NDArray[np.str_]
-    sources: NDArray[np.str_]
+    samples: pa.ChunkedArray
+    ids: Ids
+    sources: Ids
     labels: NDArray[np.int64]
     scores: Floats
     failures: Mapping[str, int]
@@ -50,8 +55,9 @@ def read_answers(store: CellStore, cell: Cell, card: Card) -> Answers:
     flat = good["scores"].combine_chunks().flatten().to_numpy(zero_copy_only=False).astype(np.float64)
     scores = flat.reshape(good.num_rows, len(card.heads))
     return Answers(
-        samples=np.asarray(good["sample"].to_pylist(), np.str_),
-        sources=np.asarray(good["source"].to_pylist(), np.str_),
+        samples=good["sample"],
+        ids=_hashed(good["sample"]),
+        sources=_hashed(good["source"]),
         labels=good["label"].to_numpy().astype(np.int64),
         scores=-scores if card.fake == "low" else scores,
         failures=failures,
@@ -66,9 +72,16 @@ def join(parts: Iterable[Answers], heads: int) -> Answers:
         for reason, count in item.failures.items():
             failures[reason] = failures.get(reason, 0) + count
     return Answers(
-        samples=np.concatenate([item.samples for item in items] or [np.zeros(0, np.str_)]),
-        sources=np.concatenate([item.sources for item in items] or [np.zeros(0, np.str_)]),
+        samples=pa.chunked_array([chunk for item in items for chunk in item.samples.chunks], pa.string()),
+        ids=np.concatenate([item.ids for item in items] or [np.zeros(0, np.uint64)]),
+        sources=np.concatenate([item.sources for item in items] or [np.zeros(0, np.uint64)]),
         labels=np.concatenate([item.labels for item in items] or [np.zeros(0, np.int64)]),
         scores=np.concatenate([item.scores for item in items] or [np.zeros((0, heads))]),
         failures=failures,
     )
+
+
+def _hashed(names: pa.ChunkedArray) -> Ids:
+    """Return 64 bits for each name: 8 bytes an image, whatever its path is."""
+    digests = (hashlib.blake2b(name.as_py().encode(), digest_size=8).digest() for name in names)
+    return np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)

@@ -18,11 +18,33 @@ from harness.spec.suite import AtFprThreshold, CalibratedThreshold, DetectionTas
 from harness.stats import Estimate, bootstrap_interval
 from harness.stats.bootstrap import bootstrap
 from harness.store.cells import CellStore
-from harness.tasks.answers import Answers, Floats, join, read_answers
+from harness.tasks.answers import Answers, Floats, Ids, join, read_answers
 from harness.tasks.thresholds import choose
 
 CLEAN = "none"
 """The condition every other one is read against."""
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """Whether images were decided rightly: uint64 ids (n,), each once and sorted, and bool (n,)."""
+
+    ids: Ids
+    right: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, ids: Ids, right: NDArray[np.bool_]) -> Outcomes:
+        """Return them sorted, each image once."""
+        unique, first = np.unique(ids, return_index=True)
+        return cls(unique, right[first])
+
+    @classmethod
+    def union(cls, parts: Sequence[Outcomes]) -> Outcomes:
+        """Return those of several cells, which may share images."""
+        return cls.of(np.concatenate([part.ids for part in parts]), np.concatenate([part.right for part in parts]))
+
+
+NO_OUTCOMES = Outcomes(np.zeros(0, np.uint64), np.zeros(0, bool))
 
 
 @dataclass(frozen=True)
@@ -38,7 +60,7 @@ class Figures:
             bootstrap clustered by source image for ``balanced_accuracy``, ``auroc``, ``average_precision``,
             ``tpr_at_1pct_fpr``, ``tpr_at_5pct_fpr`` and, for probabilities, ``ece``; nan where a class is missing.
         draws: bootstrap values of the latter, float64 (resamples,), for means over generators.
-        right: whether each image was decided rightly, by path; for paired tests. Clean condition only.
+        right: which images were decided rightly; for paired tests. Empty but under the clean condition.
     """
 
     generator: str
@@ -49,7 +71,7 @@ class Figures:
     failures: Mapping[str, int]
     estimates: Mapping[str, Estimate]
     draws: Mapping[str, Floats]
-    right: Mapping[str, bool]
+    right: Outcomes
 
 
 @dataclass(frozen=True)
@@ -248,7 +270,7 @@ def _detectors(
                     for place, name in enumerate(metrics)
                 },
                 draws={name: draws[:, index, place] for place, name in enumerate(metrics)},
-                right=_right(item, index, thresholds[index]) if condition == CLEAN else {},
+                right=_outcomes(item, index, thresholds[index]) if condition == CLEAN else NO_OUTCOMES,
             )
     for index, head in enumerate(card.heads):
         yield Detector(
@@ -292,14 +314,18 @@ def _figures(
     return [balanced, found.auroc, found.average_precision, *found.tpr, *ece]
 
 
-def _right(answers: Answers, head: int, threshold: float) -> dict[str, bool]:
-    right = (answers.scores[:, head] > threshold) == (answers.labels == 1)
-    return dict(zip(answers.samples.tolist(), right.tolist(), strict=True))
+def _right(answers: Answers, head: int, threshold: float) -> NDArray[np.bool_]:
+    right: NDArray[np.bool_] = (answers.scores[:, head] > threshold) == (answers.labels == 1)
+    return right
+
+
+def _outcomes(answers: Answers, head: int, threshold: float) -> Outcomes:
+    return Outcomes.of(answers.ids, _right(answers, head, threshold))
 
 
 def _rates(answers: Answers, head: int, threshold: float) -> dict[str, Estimate]:
     """Return the plain rates with Wilson intervals."""
-    right = (answers.scores[:, head] > threshold) == (answers.labels == 1)
+    right = _right(answers, head, threshold)
     parts = {
         "accuracy": right,
         "real_accuracy": right[answers.labels == 0],
@@ -334,10 +360,10 @@ def _mistakes(
         if condition != CLEAN or not len(scores):
             continue
         spread = float(scores.std()) or 1.0
-        wrong = np.flatnonzero((scores > threshold) != (item.labels == 1))
+        wrong = np.flatnonzero(~_right(item, head, threshold))
         for index in wrong[np.argsort(-np.abs(scores[wrong] - threshold), kind="stable")][:most]:
             score = float(scores[index])
-            name = str(item.samples[index])
+            name = item.samples[index].as_py()
             margin = abs(score - threshold) / spread
             found.setdefault(name, Mistake(name, generator, int(item.labels[index]), score, threshold, margin))
     return tuple(sorted(found.values(), key=lambda item: (-item.margin, item.sample))[:most])

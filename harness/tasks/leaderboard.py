@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.stats import Estimate, bootstrap_interval, bootstrap_p, holm, mcnemar, ranks_with_ties
 from harness.tasks.answers import Floats
-from harness.tasks.detection import CLEAN, Detection, Detector, Figures, cross_generator
+from harness.tasks.detection import CLEAN, Detection, Detector, Figures, Outcomes, cross_generator
 
 RANKED_BY = "auroc"
 """Threshold-free, so that no detector loses its rank to the choice of a threshold."""
@@ -117,12 +118,8 @@ def _pvalues(detectors: Sequence[Detector], condition: str) -> Floats:
     return values
 
 
-def _paired(first: Detector, second: Detector) -> tuple[list[bool], list[bool]]:
+def _paired(first: Detector, second: Detector) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Return whether each detector was right, over the clean images that both answered."""
-    a, b = _all_right(first), _all_right(second)
-    common = sorted(a.keys() & b.keys())
-    return [a[name] for name in common], [b[name] for name in common]
-
-
-def _all_right(detector: Detector) -> dict[str, bool]:
-    return {name: right for item in detector.figures.values() for name, right in item.right.items()}
+    a, b = (Outcomes.union([item.right for item in detector.figures.values()]) for detector in (first, second))
+    _, here, there = np.intersect1d(a.ids, b.ids, assume_unique=True, return_indices=True)
+    return a.right[here], b.right[there]
