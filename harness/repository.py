@@ -45,13 +45,27 @@ def find_entries(repository: Path, pattern: str = "*") -> list[Entry]:
     Raises:
         CardError: none matches, or one that does can't be read.
     """
+    return [load_entry(repository / name) for name in match_names(repository, pattern, NAME_PATTERN)]
+
+
+def match_names(repository: Path, pattern: str = "*", allowed: str = r"[A-Za-z0-9_.\-]+") -> list[str]:
+    """Return the names of the entries that match a wildcard, sorted; the entries themselves are not read.
+
+    Args:
+        repository: the model repository.
+        pattern: wildcard.
+        allowed: regular expression of names; others are no entries.
+
+    Raises:
+        CardError: none matches.
+    """
     folders = sorted(repository.iterdir()) if repository.is_dir() else []
-    names = [item.name for item in folders if re.fullmatch(NAME_PATTERN, item.name) and (item / CONFIG).is_file()]
+    names = [item.name for item in folders if re.fullmatch(allowed, item.name) and (item / CONFIG).is_file()]
     found = [name for name in names if fnmatchcase(name, pattern)]
     if not found:
         hint = did_you_mean(pattern, names) if names else "Fill it: harness export NAME --repository DIR"
         raise CardError(problem(f"model repository {repository}", f"an entry {pattern!r}", "none", hint))
-    return [load_entry(repository / name) for name in found]
+    return found
 
 
 def load_entry(folder: Path) -> Entry:

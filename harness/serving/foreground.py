@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from harness.errors import EndpointUnavailable, problem
-from harness.repository import find_entries
+from harness.repository import match_names
 from harness.serving.server import TritonServer
 
 
@@ -33,7 +33,7 @@ def serve(
         CardError: a name that is not in the repository.
         EndpointUnavailable: the server does not come up, or goes down by itself.
     """
-    names = [entry.name for pattern in (models or ["*"]) for entry in find_entries(repository, pattern)]
+    names = list(dict.fromkeys(name for pattern in (models or ["*"]) for name in match_names(repository, pattern)))
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())

@@ -23,6 +23,9 @@ BACKEND = Path(__file__).parent / "backends" / "onnxruntime"
 STOP_S = 15.0
 PR_SET_PDEATHSIG = 1
 
+GPU_NOISE = ("nvml", "dcgm", "cudadriver")
+"""Words of the complaints that a server makes on every machine without a GPU."""
+
 
 class TritonServer:
     """A server for a model repository; a context manager.
@@ -167,7 +170,7 @@ class TritonServer:
         except OSError:
             return "no log"
         errors = [line.partition("] ")[2] or line for line in lines if line[:1] == "E" or "error" in line.lower()]
-        quiet = [line for line in errors if not any(word in line for word in ("NVML", "DCGM", "dcgm", "nvml"))]
+        quiet = [line for line in errors if not any(word in line.lower() for word in GPU_NOISE)]
         return " | ".join((quiet or lines)[-3:])[:800] or "nothing"
 
 

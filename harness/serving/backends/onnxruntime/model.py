@@ -55,7 +55,7 @@ class TritonPythonModel:
         self.batched = config["max_batch_size"] > 0
         folder = Path(args["model_repository"]) / args["model_version"]
         self.session = open_session(folder, config)
-        self.inputs = [item.name for item in self.session.get_inputs()]
+        self.inputs = {item.name: len(item.shape) for item in self.session.get_inputs()}
         self.outputs = [item.name for item in self.session.get_outputs()]
 
     def execute(self, requests):
@@ -64,7 +64,10 @@ class TritonPythonModel:
         groups = {}
         for place, request in enumerate(requests):
             try:
-                arrays = [array(pb_utils.get_input_tensor_by_name(request, name)) for name in self.inputs]
+                arrays = [
+                    ranked(array(pb_utils.get_input_tensor_by_name(request, name)), rank)
+                    for name, rank in self.inputs.items()
+                ]
             except Exception as error:
                 responses[place] = failed(error)
                 continue
@@ -93,7 +96,9 @@ class TritonPythonModel:
             start += len(arrays[0]) if self.batched else 0
             wanted = set(requests[place].requested_output_names())
             tensors = [
-                pb_utils.Tensor.from_dlpack(name, np.ascontiguousarray(value[rows]))
+                pb_utils.Tensor.from_dlpack(
+                    name, np.ascontiguousarray(ranked(value[rows], max(value.ndim, 1 + self.batched)))
+                )
                 for name, value in zip(self.outputs, values, strict=True)
                 if name in wanted
             ]
@@ -109,6 +114,14 @@ def array(tensor):
     if tensor is None:
         raise ValueError("an input is missing")
     return np.from_dlpack(tensor)
+
+
+def ranked(value, rank):
+    """Return the array with so many dimensions: ones are added or taken away at its end."""
+    missing = rank - value.ndim
+    if missing > 0:
+        return value.reshape(value.shape + (1,) * missing)
+    return value.reshape(value.shape[:rank]) if missing < 0 and set(value.shape[rank:]) == {1} else value
 
 
 def failed(error):
@@ -140,6 +153,6 @@ def config_folder(config):
 
 
 def described(item, skip):
-    """Return an ONNX value as Triton describes one."""
-    dims = [dim if isinstance(dim, int) else -1 for dim in item.shape[skip:]]
+    """Return an ONNX value as Triton describes one, which knows no scalars: one number a row is a row of one."""
+    dims = [dim if isinstance(dim, int) else -1 for dim in item.shape[skip:]] or [1]
     return {"name": item.name, "data_type": TRITON_TYPES[item.type], "dims": dims}
