@@ -18,7 +18,8 @@ class ExitCode(IntEnum):
 
 def problem(what: str, expected: str, got: str, do: str) -> str:
     """Return a message in the project's grammar: ``what: expected X, got Y. Do Z.``."""
-    return f"{what}: expected {expected}, got {got}. {do.rstrip('.')}."
+    advice = do.rstrip(".")
+    return f"{what}: expected {expected}, got {got}. {advice}{'' if advice.endswith('?') else '.'}"
 
 
 class HarnessError(Exception):

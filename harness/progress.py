@@ -83,12 +83,11 @@ class PlainEvents:
 
     def advance(self, done: int, total: int, extra: str = "") -> None:
         """Print a line where the last one is old."""
-        now = self.clock()
+        now, rate = self.clock(), self.meter.rate(done)
         if now - self.said < PLAIN_EVERY_S:
             return
         self.said = now
         task, unit = self.stage
-        rate = self.meter.rate(done)
         left = f", {_seconds((total - done) / rate)} left" if rate and total else ""
         share = f" ({done / total:.0%})" if total else ""
         self.write(f"{task}: {done:,}/{total or '?'} {unit}{share}, {rate:,.1f}/s{left} {extra}".rstrip())

@@ -126,17 +126,17 @@ def audit(
         resamples: bootstrap resamples, clustered by source.
         seed: of the resampling.
     """
-    profiles, collected = [], {}
+    profiles, collected, counts = [], {}, {}
     for subset, items in samples.items():
-        seen = _Counts()
+        seen = counts[subset] = _Counts()
         collected[subset] = Collector(seen.watch(items))
         profiles.append(seen.profile(subset, labels[subset], collected[subset]))
     reals = {subset for subset, label in labels.items() if label != FAKE}
     baselines: list[Baseline] = []
     findings: list[Finding] = []
-    shapes = {profile.subset: profile for profile in profiles}
     for generator in generators:
-        own = [collected[name] for name in reals_for(generator, reals)]
+        against = reals_for(generator, reals)
+        own = [collected[name] for name in against]
         rows = [
             Baseline(
                 name,
@@ -148,7 +148,11 @@ def audit(
             for name, read in BASELINES.items()
         ]
         baselines += rows
-        findings.append(_finding(generator, rows, shapes, reals_for(generator, reals)))
+        sides = [
+            (sum((counts[name] for name in names), _Counts()), [collected[name] for name in names])
+            for names in ([generator], against)
+        ]
+        findings.append(_finding(generator, rows, *sides))
     return Audit(profiles, baselines, findings)
 
 
@@ -167,21 +171,29 @@ def _auroc(
     return Estimate.of(max(value, 1 - value), bootstrap_interval(draws), len(scores))
 
 
-def _finding(generator: str, rows: Sequence[Baseline], shapes: Mapping[str, Profile], reals: Sequence[str]) -> Finding:
-    if not reals or math.isnan(rows[0].auroc.value):
-        return Finding(generator, "untestable", "no real images to hold it against")
+def _finding(generator: str, rows: Sequence[Baseline], fake: _Side, real: _Side) -> Finding:
+    if math.isnan(rows[0].auroc.value):
+        return Finding(generator, "untestable", "one class has no images")
     guilty = [row for row in rows if row.auroc.low > SUSPECT]
     if not guilty:
         return Finding(generator, "clean", "no baseline is above chance")
-    fake, real = shapes[generator], shapes[reals[0]]
     worst = max(guilty, key=lambda row: row.auroc.value)
-    facts = f"fakes are {_words(fake)}; reals {'(first of several sets) ' if len(reals) > 1 else ''}are {_words(real)}"
-    return Finding(generator, "confounded", f"{worst.name} alone reaches AUROC {worst.auroc.value:.2f}: {facts}")
+    facts = f"fakes {_words(worst.name, *fake)}, reals {_words(worst.name, *real)}"
+    return Finding(generator, "confounded", f"{worst.name} AUROC {worst.auroc.value:.2f}: {facts}")
 
 
-def _words(profile: Profile) -> str:
-    formats = ", ".join(f"{share:.0%} {name}" for name, share in profile.formats.items())
-    return f"{formats}, {profile.size[1]:.0%} of them {profile.size[0]}"
+def _words(baseline: str, seen: _Counts, collected: Sequence[Collector]) -> str:
+    """Describe images in the terms of a baseline, in a few words."""
+    if baseline == "image size":
+        ((width, height), count) = seen.sizes.most_common(1)[0]
+        return f"{count / seen.sizes.total():.0%} {width} x {height}"
+    if baseline == "file size":
+        return f"{np.median(np.concatenate([item.bytes for item in collected])) / 1e3:.3g} kB"
+    formats = ", ".join(f"{count / seen.formats.total():.0%} {name}" for name, count in seen.formats.most_common(2))
+    quality = np.concatenate([item.quality for item in collected])
+    if baseline == "JPEG quality" and (quality > 0).any():
+        return f"{formats} of quality {np.median(quality[quality > 0]):.0f}"
+    return formats
 
 
 class _Counts:
@@ -190,6 +202,11 @@ class _Counts:
     def __init__(self) -> None:
         self.formats: Counter[str] = Counter()
         self.sizes: Counter[tuple[int, int]] = Counter()
+
+    def __add__(self, other: _Counts) -> _Counts:
+        total = _Counts()
+        total.formats, total.sizes = self.formats + other.formats, self.sizes + other.sizes
+        return total
 
     def watch(self, items: Iterable[Sample]) -> Iterable[Sample]:
         for item in items:
@@ -210,6 +227,10 @@ class _Counts:
             size=(f"{size[0]} x {size[1]}", count / images if images else 0.0),
             bytes=int(np.median(collected.bytes)) if images else 0,
         )
+
+
+_Side = tuple[_Counts, list[Collector]]
+"""What is known of the fakes, or of all the reals that they are held against."""
 
 
 def _code(source: str) -> float:

@@ -143,7 +143,7 @@ def test_a_bad_answer_costs_its_request_and_is_asked_again(data: Reading, store:
 
 
 def test_retries_hide_a_passing_failure(data: Reading, store: CellStore) -> None:
-    plan, model = go(suite([{"kind": "unavailable", "first": 0, "every": 2}], retries=2), data, store)
+    plan, model = go(suite([{"kind": "unavailable", "first": 0, "every": 2}], retries=2, concurrency=1), data, store)
     assert not any(row["error"] for row in rows(plan, store))
     assert requests(model) == 2 * 6
 

@@ -1,0 +1,145 @@
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image as PILImage
+
+from harness.data import manifest as manifests
+from harness.data import open_dataset
+from harness.data.folder import FolderDataset
+from harness.data.layouts import Found
+from harness.data.manifest import Manifest, write_manifest
+from harness.data.sample import Sample
+from harness.errors import ImageError
+from harness.events import Silent
+from harness.spec.suite import DataSpec
+
+COUNT = 12
+
+
+def found(count: int = COUNT, label: int = 1) -> list[Found]:
+    return [Found(f"{index:03}.png", label, "gan", "test", f"s{index % 3}") for index in range(count)]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    path = tmp_path_factory.mktemp("manifest") / "m.parquet"
+    write_manifest(path, iter(found(40)), lambda _: b"", lambda _: None)
+    return Manifest(path)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    random = np.random.default_rng(0)
+    for kind in ("real", "fake"):
+        folder = tmp_path / "images" / kind
+        folder.mkdir(parents=True)
+        for index in range(3):
+            pixels = random.integers(0, 256, (20, 30, 3), np.uint8)
+            PILImage.fromarray(pixels).save(folder / f"{index}.jpg", quality=80 + index)
+    return tmp_path
+
+
+def opened(root: Path) -> FolderDataset:
+    data = open_dataset("d", DataSpec(layout="real_fake", root="images"), root, root / "cache", Silent())
+    assert isinstance(data, FolderDataset)
+    return data
+
+
+def paths(of: Manifest, limit: int | None = None, seed: int = 0) -> list[str]:
+    return [row.path for row in of.samples("gan", "test", limit, seed)]
+
+
+def test_rows_say_what_the_files_are(root: Path) -> None:
+    data = opened(root)
+    rows = [row for info in data.subsets() for row in data.samples(info.subset, info.split)]
+    assert len(rows) == 6
+    for row in rows:
+        content = (data.root / row.path).read_bytes()
+        assert (row.sha256, row.bytes) == (hashlib.sha256(content).hexdigest(), len(content))
+        assert (row.width, row.height, row.format) == (30, 20, "jpeg")
+        assert row.jpeg_quality == 80 + int(Path(row.path).stem)
+        assert row.label == ("fake" in row.path)
+
+
+def test_a_damaged_file_is_a_row_all_the_same(root: Path) -> None:
+    (root / "images" / "fake" / "1.jpg").write_bytes(b"")
+    data = opened(root)
+    (row,) = [row for info in data.subsets() for row in data.samples(info.subset, info.split) if row.bytes == 0]
+    assert (row.path.rpartition("/")[2], row.format, row.width) == ("1.jpg", "unknown", 0)
+
+
+def test_an_unchanged_folder_is_read_once_and_a_changed_one_again(root: Path) -> None:
+    first = opened(root)
+    stamp = first.manifest.path.stat().st_mtime_ns
+    again = opened(root)
+    assert (again.digest, again.manifest.path.stat().st_mtime_ns) == (first.digest, stamp)
+    PILImage.new("RGB", (30, 20)).save(root / "images" / "fake" / "1.jpg")
+    assert opened(root).digest != first.digest
+
+
+def test_the_digest_is_of_content_and_label(tmp_path: Path) -> None:
+    def digest(items: list[Found], content: bytes = b"x") -> str:
+        path = tmp_path / "m.parquet"
+        write_manifest(path, iter(items), lambda _: content, lambda _: None)
+        return Manifest(path).digest
+
+    same = digest(found())
+    assert digest(found()) == same
+    assert len({same, digest(found(label=0)), digest(found(), b"y"), digest(found(COUNT - 1))}) == 4
+
+
+def test_nothing_is_left_of_a_manifest_that_failed(tmp_path: Path) -> None:
+    def interrupted(_: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_manifest(tmp_path / "m.parquet", iter(found()), lambda _: b"", interrupted)
+    assert not list(tmp_path.iterdir())
+
+
+def test_many_row_groups_stream_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, built: Manifest) -> None:
+    monkeypatch.setattr(manifests, "ROWS", 7)
+    path = tmp_path / "m.parquet"
+    write_manifest(path, iter(found(40)), lambda _: b"", lambda _: None)
+    assert pq.read_metadata(path).num_row_groups == 6
+    assert Manifest(path).digest == built.digest
+    assert list(Manifest(path).samples("gan", "test", 9, 3)) == list(built.samples("gan", "test", 9, 3))
+
+
+@given(limit=st.integers(1, 45), seed=st.integers(0, 5))
+def test_a_larger_sample_holds_the_smaller_one(built: Manifest, limit: int, seed: int) -> None:
+    chosen = paths(built, limit, seed)
+    assert len(chosen) == len(set(chosen)) == min(limit, 40)
+    assert chosen == sorted(chosen) == paths(built, limit, seed)
+    assert set(chosen) <= set(paths(built, limit + 1, seed))
+
+
+def test_a_sample_does_not_depend_on_what_else_is_there(tmp_path: Path, built: Manifest) -> None:
+    chosen = paths(built, 10)
+    rest = [item for item in found(40) if item.path in chosen or int(item.path[:3]) % 2]
+    path = tmp_path / "m.parquet"
+    write_manifest(path, iter(rest), lambda _: b"", lambda _: None)
+    assert paths(Manifest(path), 10) == chosen
+
+
+def test_seeds_draw_differently(built: Manifest) -> None:
+    assert len({tuple(paths(built, 10, seed)) for seed in range(5)}) == 5
+
+
+def test_reading_stays_below_the_root_and_names_what_is_gone(root: Path) -> None:
+    data = opened(root)
+    (root / "secret.txt").write_text("x")
+
+    def sample(path: str) -> Sample:
+        return Sample(path, "", 0, 0, 0, "png", None, 1, "gan", "test", "s")
+
+    with pytest.raises(ImageError, match="outside the data root") as outside:
+        data.read(sample("../secret.txt"))
+    with pytest.raises(ImageError, match=r"gone\.png: expected a readable file, got No such file"):
+        data.read(sample("gone.png"))
+    assert outside.value.reason == "missing"
