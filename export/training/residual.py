@@ -7,18 +7,15 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from export.residual_filters import DnCNN
 
 Report = Callable[[int, float], None]
 
-SIGMA = (0.0, 15.0)
-"""Range of the added Gaussian noise, in grey levels of 255: the blind denoiser's of the paper."""
-
-SCALE = (255 / SIGMA[1]) ** 2
-"""Brings the loss to about 1 at the start."""
+SIGMA = (1.0, 15.0)
+"""Range of the added Gaussian noise, in grey levels of 255; low levels matter, for fingerprints are faint."""
 
 
 def train_residual_filter(
@@ -46,13 +43,16 @@ def train_residual_filter(
     torch.manual_seed(seed)
     random = np.random.default_rng(seed)
     network = DnCNN(depth, width).train()
-    optimiser = torch.optim.Adam(network.parameters(), lr=2e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=steps)
+    last = network.layers[-1]
+    assert isinstance(last, nn.Conv2d)
+    nn.init.zeros_(last.weight)
+    optimiser = torch.optim.Adam(network.parameters(), lr=1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-3, total_steps=steps)
     for step in range(steps):
         clean = patches(photographs, random, batch, side)
         level = torch.from_numpy(random.uniform(*SIGMA, size=(batch, 1, 1, 1)).astype(np.float32)) / 255
         noise = torch.randn(clean.shape) * level
-        loss = F.mse_loss(network(clean + noise), noise) * SCALE
+        loss = F.mse_loss(network(clean + noise) / level, noise / level)
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
