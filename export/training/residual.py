@@ -27,6 +27,8 @@ def train_residual_filter(
     width: int = 32,
     side: int = 48,
     batch: int = 16,
+    rate: float = 2e-3,
+    from_zero: bool = False,
     report: Report | None = None,
 ) -> DnCNN:
     """Train a blind denoiser (Zhang et al., TIP 2017) on random patches.
@@ -38,16 +40,17 @@ def train_residual_filter(
         depth, width: of the network.
         side: of a patch in pixels.
         batch: patches a step.
+        rate: highest learning rate; 1e-3 for deeper networks.
+        from_zero: start as a network that finds no noise, without which a deeper one may diverge.
         report: receives step and loss now and then.
     """
     torch.manual_seed(seed)
     random = np.random.default_rng(seed)
     network = DnCNN(depth, width).train()
-    last = network.layers[-1]
-    assert isinstance(last, nn.Conv2d)
-    nn.init.zeros_(last.weight)
-    optimiser = torch.optim.Adam(network.parameters(), lr=1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-3, total_steps=steps)
+    if from_zero:
+        nn.init.zeros_(list(network.parameters())[-1])
+    optimiser = torch.optim.Adam(network.parameters(), lr=rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps)
     for step in range(steps):
         clean = patches(photographs, random, batch, side)
         level = torch.from_numpy(random.uniform(*SIGMA, size=(batch, 1, 1, 1)).astype(np.float32)) / 255
