@@ -31,9 +31,9 @@ from harness.serving import TritonServer, find_tritonserver
 
 WEIGHTS = Path(__file__).parent / "weights"
 
-DIF_TOLERANCE = 1e-4
+DIF_TOLERANCE = 2e-4
 """Of a correlation. The centres of published fingerprints lie 0.002 to 0.016 apart; float32 is exact to about 1e-6 on
-photographs, and to 1e-5 where a residual is a thousandth of the pixels that it was computed from."""
+photographs, and to 2e-4 on stripes, where the rounding errors of all pixels are the same few."""
 
 
 @dataclass(frozen=True)

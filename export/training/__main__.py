@@ -25,9 +25,19 @@ def generators(out: Path = shipped.GRAPHS, steps: int = 1200, seed: int = 0) -> 
 
 
 @app.command(name="filter")
-def residual_filter(out: Path = shipped.WEIGHTS, steps: int = 2500, seed: int = 0) -> None:
-    """The DnCNN residual filter."""
-    shipped.residual_filter(out, steps=steps, seed=seed, say=_say)
+def residual_filter(
+    out: Path = shipped.WEIGHTS / shipped.FILTER,
+    photographs: Annotated[
+        Path | None, typer.Option(help="Folder of photographs to train another, deeper filter on.")
+    ] = None,
+    steps: int | None = None,
+    seed: int = 0,
+) -> None:
+    """The DnCNN residual filter: the one that ships, or one of your own photographs."""
+    if photographs is None:
+        shipped.residual_filter(out, steps=steps or 2500, seed=seed, say=_say)
+    else:
+        shipped.filter_of_photographs(photographs, out, steps=steps or 3000, seed=seed, say=_say)
 
 
 @app.command()

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image as PILImage
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from export.residual_filters import DnCNN
+from harness.errors import DataError, ImageError, problem
+from harness.images import decode
 
 Report = Callable[[int, float], None]
 
@@ -64,6 +68,26 @@ def train_residual_filter(
         if report is not None and step % 50 == 0:
             report(step, float(loss.detach()))
     return network.eval()
+
+
+def read_photographs(folder: Path, least: int = 64) -> list[NDArray[np.uint8]]:
+    """Return a folder's images as RGB, each also at half its size; those under ``least`` pixels a side are left out.
+
+    Raises:
+        DataError: there is no image to train on.
+    """
+    found: list[NDArray[np.uint8]] = []
+    for path in sorted(item for item in folder.glob("*") if item.is_file()):
+        try:
+            pixels = decode(path.read_bytes())
+        except ImageError:
+            continue
+        height, width = pixels.shape[:2]
+        half = PILImage.fromarray(pixels).resize((width // 2, height // 2), PILImage.Resampling.LANCZOS)
+        found += [item for item in (pixels, np.asarray(half)) if min(item.shape[:2]) >= least]
+    if not found:
+        raise DataError(problem(f"photographs in {folder}", "images", "none", "Name a folder of photographs"))
+    return found
 
 
 def patches(photographs: Sequence[NDArray[np.uint8]], random: np.random.Generator, count: int, side: int) -> Tensor:

@@ -14,7 +14,7 @@ from export.generators.architectures import GENERATORS
 from export.residual_filters import DnCNN, load_filter
 from export.training.dif import TrainedFingerprint, normalise, train_bank
 from export.training.generators import train_generators
-from export.training.residual import train_residual_filter
+from export.training.residual import read_photographs, train_residual_filter
 from harness.data import miniature
 from harness.data.miniature.photographs import PHOTOGRAPHS, SIDE, load
 from harness.data.sample import NATURE
@@ -39,13 +39,28 @@ def generators(out: Path = GRAPHS, *, steps: int = 1200, seed: int = 0, say: Say
     )
 
 
-def residual_filter(out: Path = WEIGHTS, *, steps: int = 2500, seed: int = 0, say: Say) -> DnCNN:
+def residual_filter(out: Path = WEIGHTS / FILTER, *, steps: int = 2500, seed: int = 0, say: Say) -> DnCNN:
     """Train the residual filter on the photographs of the train split."""
     photographs = [load(item) for item in PHOTOGRAPHS if item.tier == "train"]
     network = train_residual_filter(
         photographs, steps=steps, seed=seed, report=lambda step, loss: say(f"filter: step {step}, loss {loss:.4f}")
     )
-    network.save(out / FILTER)
+    network.save(out)
+    return network
+
+
+def filter_of_photographs(folder: Path, out: Path, *, steps: int = 3000, seed: int = 0, say: Say) -> DnCNN:
+    """Train a deeper filter on a folder of photographs, for weights of one's own."""
+    network = train_residual_filter(
+        read_photographs(folder),
+        steps=steps,
+        seed=seed,
+        depth=12,
+        rate=1e-3,
+        from_zero=True,
+        report=lambda step, loss: say(f"filter: step {step}, loss {loss:.4f}"),
+    )
+    network.save(out)
     return network
 
 
