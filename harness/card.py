@@ -72,7 +72,7 @@ class Card(Frozen):
         score: space of the scores.
         fake: whether fake lies at the high or the low end of the scores.
         heads: the scores in output order.
-        classes: class names of a classifier, else empty.
+        classes: class names of a classifier in output order, else empty; a classifier's heads mean nothing.
         licence: SPDX id, or the words of the source.
         source: where the weights come from.
         training: facts of the training (digest of its data, revision, metrics), free-form.
@@ -95,6 +95,11 @@ class Card(Frozen):
     training: dict[str, str | int | float] = {}
     claims: dict[str, float] = {}
     parity: Parity | None = None
+
+    @property
+    def outputs(self) -> int:
+        """Number of scores an image: one a class, or one a head."""
+        return len(self.classes) or len(self.heads)
 
     def digest(self) -> str:
         """Return the SHA-256 of the card's canonical JSON, in hex."""

@@ -283,15 +283,16 @@ def ask(model: Model, chunk: Sequence[tuple[int, Sample, NDArray[Any] | ImageErr
     rows = {index: row for row, index in enumerate(good)}
     records = []
     for index, (position, sample, value) in enumerate(chunk):
-        base = (position, sample.path, sample.source, sample.label)
+        answer, reason, detail = None, None, None
         if isinstance(value, ImageError):
-            records.append(Record(*base, None, f"image:{value.reason}", str(value)))
+            reason, detail = f"image:{value.reason}", str(value)
         elif failure is not None:
-            records.append(Record(*base, None, f"endpoint:{failure.reason}", str(failure)))
+            reason, detail = f"endpoint:{failure.reason}", str(failure)
         elif not np.isfinite(scores[rows[index]]).all():
-            records.append(Record(*base, None, NOT_FINITE, f"{model.name} answered {scores[rows[index]].tolist()}"))
+            reason, detail = NOT_FINITE, f"{model.name} answered {scores[rows[index]].tolist()[:8]}"
         else:
-            records.append(Record(*base, tuple(float(score) for score in scores[rows[index]])))
+            answer = scores[rows[index]]
+        records.append(Record(position, sample.path, sample.source, sample.label, answer, reason, detail, sample.target))
     return records
 
 
@@ -299,7 +300,7 @@ def _scores(model: Model, batch: NDArray[Any]) -> NDArray[Any]:
     """Return (batch, heads) float32 of one request."""
     outputs = model.backend.infer({model.card.input: batch})
     scores = outputs.get(model.card.output)
-    wanted = (len(batch), len(model.card.heads))
+    wanted = (len(batch), model.card.outputs)
     if scores is not None and scores.ndim == 1 and wanted[1] == 1:
         scores = scores[:, None]
     if scores is None or scores.shape != wanted:

@@ -14,7 +14,7 @@ from harness.models import Model
 from harness.names import did_you_mean
 from harness.spec.suite import AtFprThreshold, CalibratedThreshold, DetectionTask, SampleSpec, Suite
 
-RECORD_VERSION = 1
+RECORD_VERSION = 2
 """Part of every cell's hash; raised when decoding or recording changes meaning."""
 
 

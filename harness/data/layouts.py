@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
+from importlib import resources
 from pathlib import Path, PurePosixPath
 
 import pyarrow.parquet as pq
@@ -26,6 +29,7 @@ class Found:
     subset: str
     split: str
     source: str
+    target: int | None = None
 
 
 GENERATORS = {
@@ -99,8 +103,12 @@ def real_fake(root: Path) -> Iterator[Found]:
         raise _unlike(root, "real_fake", "<set>/{0_real,1_fake} or <set>/{real,fake}")
 
 
+NEEDED = ("path", "label", "subset")
+"""Columns that a table of images must have."""
+
+
 def table(file: Path, columns: Mapping[str, str] | None = None) -> Iterator[Found]:
-    """Rows of a CSV or Parquet file: path, label, subset, and split and source where there are such columns.
+    """Rows of a CSV or Parquet file: path, label, subset, and split, source and target where there are such columns.
 
     Args:
         file: the table; paths in it are relative to its folder.
@@ -109,9 +117,9 @@ def table(file: Path, columns: Mapping[str, str] | None = None) -> Iterator[Foun
     Raises:
         DataError: a missing column, or a row that can't be used, with its line.
     """
-    names = {key: (columns or {}).get(key, key) for key in ("path", "label", "subset", "split", "source")}
+    names = {key: (columns or {}).get(key, key) for key in (*NEEDED, "split", "source", "target")}
     for line, row in _rows(file):
-        for key in ("path", "label", "subset"):
+        for key in NEEDED:
             if row.get(names[key]) in (None, ""):
                 have = ", ".join(str(key) for key in row if key)
                 raise DataError(
@@ -128,10 +136,87 @@ def table(file: Path, columns: Mapping[str, str] | None = None) -> Iterator[Foun
         if split not in ("train", "val", "test"):
             raise DataError(problem(f"{file}:{line}: split", "train, val or test", repr(split), "Correct it"))
         subset = str(row[names["subset"]])
-        yield Found(str(path), label, subset, split, str(row.get(names["source"]) or path))
+        source, target = str(row.get(names["source"]) or path), _target(row.get(names["target"]), f"{file}:{line}")
+        yield Found(str(path), label, subset, split, source, target)
 
 
-LAYOUTS: Mapping[str, Callable[[Path], Iterator[Found]]] = {"genimage": genimage, "real_fake": real_fake}
+def imagenet(root: Path) -> Iterator[Found]:
+    """ImageNet's photographs with the index of their class, in the order of the sorted WordNet ids.
+
+    Class folders named by id (``n01440764/*``, below ``val`` or ``train`` or not), files whose names start with their
+    id (``n01440764_tench.JPEG``), or the flat validation set beside a label file: one id a line in the order of the
+    sorted files, or lines that start with a file's name and hold its id (``LOC_val_solution.csv``).
+
+    Raises:
+        DataError: files without an id, or a label file that does not fit them.
+    """
+    index = {wnid: place for place, wnid in enumerate(wnids())}
+    splits = [item for item in _folders(root) if item.name in SPLITS]
+    seen = False
+    for top, split in [(item, item.name) for item in splits] or [(root, "test")]:
+        files = list(_files(top))
+        named = {path: _wnid(path.relative_to(top)) for path in files}
+        if any(wnid is None for wnid in named.values()):
+            named = _labelled(files, [top, root])
+        for path, wnid in named.items():
+            if wnid not in index:
+                do = "Name folders or files by WordNet id, or add a label file"
+                raise DataError(problem(str(path), "one of ImageNet's 1,000 classes", repr(wnid), do))
+            seen = True
+            relative = path.relative_to(root).as_posix()
+            yield Found(relative, REAL, "imagenet", SPLITS[split], relative, index[wnid])
+    if not seen:
+        raise _unlike(root, "imagenet", "n01440764/*, n01440764_*.JPEG or files beside a label file")
+
+
+@cache
+def wnids() -> tuple[str, ...]:
+    """Return the WordNet ids of ImageNet's 1,000 classes, sorted: a class' index is its id's place."""
+    return tuple(resources.files("harness.data").joinpath("imagenet_wnids.txt").read_text(encoding="ascii").split())
+
+
+WNID = re.compile(r"n\d{8}")
+
+
+def _wnid(path: Path) -> str | None:
+    """Return the id that a path names: a folder's, or the start of the file's."""
+    folder = next((part for part in path.parts[:-1] if WNID.fullmatch(part)), None)
+    start = WNID.match(path.name)
+    return folder or (start[0] if start else None)
+
+
+def _labelled(files: list[Path], folders: list[Path]) -> dict[Path, str | None]:
+    """Return the ids of a flat set, from the first label file beside it."""
+    tables = [item for folder in folders for item in sorted(folder.glob("*.txt")) + sorted(folder.glob("*.csv"))]
+    for path in tables:
+        lines = [line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if WNID.search(line)]
+        if len(lines) == len(files) and all(WNID.fullmatch(line.strip()) for line in lines):
+            return dict(zip(files, (line.strip() for line in lines), strict=True))
+        by_name = {re.split(r"[\s,;]", line, maxsplit=1)[0].partition(".")[0]: WNID.search(line) for line in lines}
+        if lines and all(file.stem in by_name for file in files):
+            return {file: found[0] for file in files if (found := by_name[file.stem])}
+    hint = "The development kit's ground truth numbers classes in its own order; take a file of WordNet ids"
+    raise DataError(problem(str(folders[0]), "names with WordNet ids, or a label file that fits", "neither", hint))
+
+
+def _target(value: object, where: str) -> int | None:
+    """Return a class index of a table's row."""
+    if value in (None, ""):
+        return None
+    try:
+        target = int(str(value))
+    except ValueError:
+        target = -1
+    if not 0 <= target < 2**31:
+        raise DataError(problem(f"{where}: target", "the index of a class", repr(value), "Correct it"))
+    return target
+
+
+LAYOUTS: Mapping[str, Callable[[Path], Iterator[Found]]] = {
+    "genimage": genimage,
+    "real_fake": real_fake,
+    "imagenet": imagenet,
+}
 """Layouts of folders by name."""
 
 
@@ -196,5 +281,9 @@ def _fits(find: Callable[[Path], Iterator[Found]], root: Path) -> bool:
     folders = _folders(root)
     if find is genimage:
         return any(folder.name.lower() in GENERATORS for folder in folders)
+    if find is imagenet:
+        return any(
+            _wnid(item.relative_to(root)) for item in [*folders, *root.glob("n*_*")] + [f / "x" for f in folders]
+        )
     names = (*REAL_NAMES, *FAKE_NAMES)
     return any((root / name).is_dir() or any((item / name).is_dir() for item in folders) for name in names)

@@ -8,6 +8,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import astuple
 from heapq import nsmallest
 from itertools import islice
 from pathlib import Path
@@ -20,7 +21,7 @@ from harness.data.layouts import Found
 from harness.data.sample import Sample, SubsetInfo
 from harness.images.sniff import sniff
 
-VERSION = 1
+VERSION = 2
 """Raised when a manifest's meaning changes."""
 
 ROWS = 8192
@@ -39,6 +40,7 @@ SCHEMA = pa.schema(
         ("subset", pa.string()),
         ("split", pa.string()),
         ("source", pa.string()),
+        ("target", pa.int32()),
     ]
 )
 
@@ -101,7 +103,7 @@ def write_manifest(
             rows = _in_order(pool, found, read, window=8 * workers)
             while block := list(islice(rows, ROWS)):
                 for row in block:
-                    said = (row.path, row.sha256, row.label, row.subset, row.split, row.source)
+                    said = (row.path, row.sha256, row.label, row.subset, row.split, row.source, *_known(row.target))
                     digest.update(json.dumps(said).encode())
                     key = (row.subset, row.label, row.split)
                     counts[key] = counts.get(key, 0) + 1
@@ -121,9 +123,7 @@ def listing_key(found: Iterator[Found], stat: Callable[[str], tuple[int, int]]) 
     """Return a digest of what a layout finds, with sizes and times: the same listing needs no new manifest."""
     digest = hashlib.sha256(str(VERSION).encode())
     for item in found:
-        digest.update(
-            json.dumps([item.path, item.label, item.subset, item.split, item.source, *stat(item.path)]).encode()
-        )
+        digest.update(json.dumps([*astuple(item), *stat(item.path)]).encode())
     return digest.hexdigest()
 
 
@@ -158,11 +158,16 @@ def describe(item: Found, read: Callable[[str], bytes]) -> Sample:
         subset=item.subset,
         split=item.split,
         source=item.source,
+        target=item.target,
     )
 
 
 def _table(rows: list[Sample]) -> pa.Table:
     return pa.table({name: [getattr(row, name) for row in rows] for name in SCHEMA.names}, schema=SCHEMA)
+
+
+def _known(target: int | None) -> tuple[int, ...]:
+    return () if target is None else (target,)
 
 
 def _draw(seed: int, path: str) -> tuple[bytes, str]:

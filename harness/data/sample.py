@@ -26,6 +26,7 @@ class Sample:
         subset: source or generator (``midjourney``, ``nature``, ``nature:midjourney``).
         split: ``train``, ``val`` or ``test``.
         source: what it was made from; samples with one source are one cluster in every interval.
+        target: index of its class, for classifiers; None where it has none.
     """
 
     path: str
@@ -39,6 +40,7 @@ class Sample:
     subset: str
     split: str
     source: str
+    target: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,8 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.\-]*$", max_length=80)]
 LAYOUTS = {
     "genimage": "<generator>/{train,val}/{ai,nature}, with the folder names of the GenImage downloads",
     "real_fake": "<set>/{0_real,1_fake} or <set>/{real,fake}",
-    "manifest": "a CSV or Parquet file with path, label, subset, and split and source where known",
+    "imagenet": "n01440764/*, n01440764_*.JPEG, or the flat validation set beside a label file",
+    "manifest": "a CSV or Parquet file with path, label, subset, and split, source and target where known",
     "huggingface": "a data set of the `datasets` library; needs the extra `datasets`",
     "miniature": "built on this machine from photographs inside scikit-image and scikit-learn; needs no root",
 }

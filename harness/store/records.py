@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 RETRIED = "endpoint:"
 """Failures whose reason starts so are asked again when the run goes on; all others are final."""
@@ -16,6 +18,7 @@ SCHEMA = pa.schema(
         ("sample", pa.string()),
         ("source", pa.string()),
         ("label", pa.int8()),
+        ("target", pa.int32()),
         ("scores", pa.list_(pa.float32())),
         ("error", pa.string()),
         ("detail", pa.string()),
@@ -35,15 +38,17 @@ class Record:
         scores: what the model answered, as it answered (one value per head); None for a failure.
         error: a stable reason (``image:truncated``, ``endpoint:timeout``); None for an answer.
         detail: the failure's message.
+        target: index of its class; None where it has none.
     """
 
     position: int
     sample: str
     source: str
     label: int
-    scores: tuple[float, ...] | None
+    scores: Sequence[float] | NDArray[np.float32] | None
     error: str | None = None
     detail: str | None = None
+    target: int | None = None
 
 
 def to_table(records: Sequence[Record]) -> pa.Table:
