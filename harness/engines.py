@@ -292,7 +292,8 @@ def ask(model: Model, chunk: Sequence[tuple[int, Sample, NDArray[Any] | ImageErr
             reason, detail = NOT_FINITE, f"{model.name} answered {scores[rows[index]].tolist()[:8]}"
         else:
             answer = scores[rows[index]]
-        records.append(Record(position, sample.path, sample.source, sample.label, answer, reason, detail, sample.target))
+        said = (sample.path, sample.source, sample.label, answer, reason, detail, sample.target)
+        records.append(Record(position, *said))
     return records
 
 

@@ -18,6 +18,10 @@ HERE = ("onnx", "scripted")
 """Schemes that answer in this process; what they answer depends on their weights alone, not on their address."""
 
 
+VARIANT = "@"
+"""Stands between a model's name and its variant's."""
+
+
 @dataclass(frozen=True)
 class Model:
     """One model of a suite, ready to answer.
@@ -44,7 +48,14 @@ class Model:
 
 @dataclass(frozen=True)
 class Wanted:
-    """A model named by the suite, with the address it will be asked at."""
+    """A model named by the suite, with the address it will be asked at.
+
+    Attributes:
+        name: of the model, or of its variant: ``NAME@VARIANT``.
+        spec: what the suite says, with the variant's options laid over the model's.
+        endpoint: its address; empty where it has to be served and nothing serves it yet.
+        transport: as in :class:`Model`.
+    """
 
     name: str
     spec: ModelSpec
@@ -52,20 +63,26 @@ class Wanted:
     transport: str
 
 
-def expand(specs: Sequence[ModelSpec], repository: Path, served: Callable[[str], str] | None = None) -> list[Wanted]:
-    """Resolve wildcards and default endpoints.
+def expand(
+    specs: Sequence[ModelSpec],
+    repository: Path,
+    served: Callable[[str], str] | None = None,
+    everything: bool = False,
+) -> list[Wanted]:
+    """Resolve wildcards, default endpoints and variants.
 
     Args:
         specs: the suite's models.
         repository: model repository that names without an endpoint are found in.
-        served: address of a repository model on the server that the run started; in process where None.
+        served: address of a repository model on the server that the run started; None while there is none.
+        everything: whether all of the repository's models are asked there, and not only served variants.
 
     Raises:
         CardError: a name that is not in the repository, or the same name twice.
     """
     wanted: dict[str, Wanted] = {}
     for spec in specs:
-        for item in _addresses(spec, repository, served):
+        for item in _addresses(spec, repository, served, everything):
             if item.name in wanted:
                 raise CardError(
                     problem(
@@ -76,17 +93,29 @@ def expand(specs: Sequence[ModelSpec], repository: Path, served: Callable[[str],
     return list(wanted.values())
 
 
-def _addresses(spec: ModelSpec, repository: Path, served: Callable[[str], str] | None) -> Iterator[Wanted]:
+def _addresses(
+    spec: ModelSpec, repository: Path, served: Callable[[str], str] | None, everything: bool
+) -> Iterator[Wanted]:
     if spec.endpoint is not None:
         scheme = spec.endpoint.partition(":")[0]
-        yield Wanted(spec.name, spec, spec.endpoint, scheme if scheme in HERE else spec.endpoint)
+        for name, asked, _ in _variants(spec.name, spec):
+            yield Wanted(name, asked, spec.endpoint, scheme if scheme in HERE else spec.endpoint)
         return
     for entry in find_entries(repository, spec.name):
-        if served is None:
-            yield Wanted(entry.name, spec, f"onnx:{entry.model_file}", "onnx")
-        else:
-            address = served(entry.name)
-            yield Wanted(entry.name, spec, address, f"{address.partition(':')[0]}:served")
+        for name, asked, elsewhere in _variants(entry.name, spec):
+            if everything or elsewhere:
+                yield Wanted(name, asked, served(entry.name) if served else "", "grpc:served")
+            else:
+                yield Wanted(name, asked, f"onnx:{entry.model_file}", "onnx")
+
+
+def _variants(name: str, spec: ModelSpec) -> Iterator[tuple[str, ModelSpec, bool]]:
+    """Yield a model and its variants: name, specification, and whether it has to be served."""
+    yield name, spec, False
+    for key, variant in spec.variants.items():
+        changes = variant.model_dump(exclude={"served"}, exclude_none=True)
+        options = spec.options.model_copy(update=changes)
+        yield f"{name}{VARIANT}{key}", spec.model_copy(update={"options": options}), variant.served
 
 
 @contextmanager

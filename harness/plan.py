@@ -12,7 +12,14 @@ from harness.data.sample import FAKE, Dataset, SubsetInfo, reals_for
 from harness.errors import SuiteError, problem
 from harness.models import Model
 from harness.names import did_you_mean
-from harness.spec.suite import AtFprThreshold, CalibratedThreshold, DetectionTask, SampleSpec, Suite
+from harness.spec.suite import (
+    AtFprThreshold,
+    CalibratedThreshold,
+    ClassificationTask,
+    DetectionTask,
+    SampleSpec,
+    Suite,
+)
 
 RECORD_VERSION = 2
 """Part of every cell's hash; raised when decoding or recording changes meaning."""
@@ -124,33 +131,23 @@ def tested_subsets(task: DetectionTask, infos: Sequence[SubsetInfo]) -> tuple[li
     fakes = [info.subset for info in here if info.label == FAKE]
     reals = {info.subset for info in here if info.label != FAKE}
     if not here:
-        raise SuiteError(
-            problem(
-                f"task {task.name}",
-                f"images of split {task.split}",
-                "none",
-                f"Splits: {sorted({i.split for i in infos})}",
-            )
-        )
+        raise _no_images(task, infos)
     generators = select(task.subsets, fakes, f"task {task.name}: subsets") if fakes else []
     paired = {real for generator in generators for real in reals_for(generator, reals)}
     return generators, sorted(paired or reals)
 
 
 def _cells(
-    suite: Suite, task: DetectionTask, models: Mapping[str, Model], data: Dataset, limit: int | None, nonce: str
+    suite: Suite,
+    task: DetectionTask | ClassificationTask,
+    models: Mapping[str, Model],
+    data: Dataset,
+    limit: int | None,
+    nonce: str,
 ) -> Iterator[Cell]:
     infos = data.subsets()
-    generators, reals = tested_subsets(task, infos)
     names = select(task.models, list(models), f"task {task.name}: models")
-    wanted = [
-        (info, degradation)
-        for info in infos
-        if info.split == task.split and info.subset in {*generators, *reals}
-        for degradation in conditions(task)
-    ]
-    if isinstance(task.threshold, CalibratedThreshold | AtFprThreshold):
-        wanted += [(info, "none") for info in infos if info.split == task.threshold.split]
+    wanted = _asked_in_detection(task, infos) if isinstance(task, DetectionTask) else _asked_of_classes(task, infos)
     sample = suite.data[task.data].resolved().sample
     limits = [value for value in (sample.per_subset, limit) if value is not None]
     sample = SampleSpec(per_subset=min(limits) if limits else None, seed=sample.seed)
@@ -172,6 +169,39 @@ def _cells(
             )
 
 
+def _asked_in_detection(task: DetectionTask, infos: Sequence[SubsetInfo]) -> list[tuple[SubsetInfo, str]]:
+    """Return the subsets of a detection task with their degradations, and its calibration split's, clean."""
+    generators, reals = tested_subsets(task, infos)
+    wanted = [
+        (info, degradation)
+        for info in infos
+        if info.split == task.split and info.subset in {*generators, *reals}
+        for degradation in conditions(task)
+    ]
+    if isinstance(task.threshold, CalibratedThreshold | AtFprThreshold):
+        wanted += [(info, "none") for info in infos if info.split == task.threshold.split]
+    return wanted
+
+
+def _asked_of_classes(task: ClassificationTask, infos: Sequence[SubsetInfo]) -> list[tuple[SubsetInfo, str]]:
+    """Return the subsets of a classification task with their degradations."""
+    here = {info.subset for info in infos if info.split == task.split}
+    if not here:
+        raise _no_images(task, infos)
+    chosen = set(select(task.subsets, sorted(here), f"task {task.name}: subsets"))
+    return [
+        (info, degradation)
+        for info in infos
+        if info.split == task.split and info.subset in chosen
+        for degradation in task.degradations
+    ]
+
+
+def _no_images(task: DetectionTask | ClassificationTask, infos: Sequence[SubsetInfo]) -> SuiteError:
+    splits = f"Splits: {sorted({info.split for info in infos})}"
+    return SuiteError(problem(f"task {task.name}", f"images of split {task.split}", "none", splits))
+
+
 def _key(
     suite: Suite, model: Model, data: Dataset, info: SubsetInfo, degradation: str, sample: SampleSpec, nonce: str
 ) -> str:
@@ -182,6 +212,7 @@ def _key(
         "transport": model.transport,
         "platform": model.info.platform,
         "batch": model.backend.options.batch,
+        "optimisation": model.backend.options.optimisation,
         "data": data.digest,
         "subset": info.subset,
         "split": info.split,

@@ -21,17 +21,20 @@ from harness.environment import fingerprint, source_digest
 from harness.errors import HarnessError
 from harness.events import Events
 from harness.images.preprocess import preprocess
-from harness.models import Model, expand, open_models
+from harness.models import VARIANT, Model, expand, open_models
 from harness.plan import Cell, Plan, make_plan
 from harness.report import kept, write_report
-from harness.report.detection import TaskResult, detection_report
+from harness.report.classification import classification_sections
+from harness.report.detection import TaskResult, detection_sections
 from harness.report.kept import Conclusion
-from harness.report.thumbnails import mistake_tiles
-from harness.report.tree import Report
+from harness.report.suite import suite_report
+from harness.report.thumbnails import flip_tiles, mistake_tiles
+from harness.report.tree import Report, Section
 from harness.serving import TritonServer
 from harness.spec.load import load_suite
-from harness.spec.suite import Suite
+from harness.spec.suite import ClassificationTask, DetectionTask, Suite
 from harness.store.runs import RunInfo, RunStore, now
+from harness.tasks.classification import evaluate_classes
 from harness.tasks.detection import Detection, evaluate
 
 
@@ -163,13 +166,13 @@ def prepare(asked: Asked, store: RunStore, events: Events) -> Iterator[Prepared]
     repository = here / suite.repository
     datasets = {name: open_dataset(name, spec, here, store.manifests, events) for name, spec in suite.data.items()}
     with ExitStack() as stack:
-        wanted = expand(suite.models, repository)
-        mine = [item.name for item in wanted if item.spec.endpoint is None]
-        if asked.serve and mine:
+        wanted = expand(suite.models, repository, everything=asked.serve)
+        mine = sorted({item.name.partition(VARIANT)[0] for item in wanted if not item.endpoint})
+        if mine:
             events.begin("starting Triton", 0, "models")
             server = stack.enter_context(TritonServer(repository, mine, log=store.root / "triton.log"))
             events.end()
-            wanted = expand(suite.models, repository, server.grpc_url)
+            wanted = expand(suite.models, repository, server.grpc_url, asked.serve)
         yield Prepared(suite, datasets, stack.enter_context(open_models(wanted)))
 
 
@@ -208,26 +211,51 @@ def draw_conclusion(ready: Prepared, plan: Plan, store: RunStore, events: Events
         The report, and why the run must not be trusted (empty where it may).
     """
     suite = ready.suite
-    cards = {name: model.card for name, model in ready.models.items()}
     reasons = [reason for model in ready.models.values() for reason in parity_reasons(model)]
-    results = []
+    sections: list[Section] = []
+    many = len(suite.tasks) > 1
     events.begin("computing figures", len(suite.tasks), "tasks")
     for done, task in enumerate(suite.tasks):
         events.advance(done, len(suite.tasks), task.name)
         data = ready.datasets[task.data]
-        detection = evaluate(task, plan.of(task.name), cards, data.subsets(), store.cells, suite.resamples, suite.seed)
-        reasons += failure_reasons(detection, suite.max_failures)
-        results.append(
-            TaskResult(
-                detection=detection,
-                audit=audit_task(plan.of(task.name), detection, data, suite) if task.audit else None,
-                claims=check_claims(detection, cards, suite.report.claims),
-                tiles=tuple(mistake_tiles(detection, data, suite.report.mistakes)),
-            )
-        )
+        if isinstance(task, DetectionTask):
+            laid_out, records, failures = _detected(ready, task, plan, data, store, many)
+        else:
+            laid_out, records, failures = _classified(ready, task, plan, data, store, many)
+        sections += laid_out
+        reasons += failure_reasons(task.name, records, failures, suite.max_failures)
     events.end()
     notes = [item.note for item in ready.datasets.values() if item.note]
-    return detection_report(suite, results, ready.models, notes, fingerprint(), reasons), tuple(reasons)
+    return suite_report(suite, sections, ready.models, notes, fingerprint(), reasons), tuple(reasons)
+
+
+Concluded = tuple[list[Section], int, Mapping[str, int]]
+"""A task's sections, how many answers it asked for, and its failures by reason."""
+
+
+def _detected(
+    ready: Prepared, task: DetectionTask, plan: Plan, data: Dataset, store: RunStore, many: bool
+) -> Concluded:
+    suite, cells = ready.suite, plan.of(task.name)
+    cards = {name: model.card for name, model in ready.models.items()}
+    found = evaluate(task, cells, cards, data.subsets(), store.cells, suite.resamples, suite.seed)
+    result = TaskResult(
+        detection=found,
+        audit=audit_task(cells, found, data, suite) if task.audit else None,
+        claims=check_claims(found, cards, suite.report.claims),
+        tiles=tuple(mistake_tiles(found, data, suite.report.mistakes)),
+    )
+    return list(detection_sections(result, many)), found.records, found.failures
+
+
+def _classified(
+    ready: Prepared, task: ClassificationTask, plan: Plan, data: Dataset, store: RunStore, many: bool
+) -> Concluded:
+    suite, cells = ready.suite, plan.of(task.name)
+    cards = {name: model.card for name, model in ready.models.items()}
+    found = evaluate_classes(task, cells, cards, store.cells, suite.resamples, suite.seed)
+    tiles = tuple(flip_tiles(found, cards[cells[0].model].classes, data, suite.report.mistakes))
+    return list(classification_sections(found, tiles, many)), found.records, found.failures
 
 
 def audit_task(cells: Sequence[Cell], detection: Detection, data: Dataset, suite: Suite) -> Audit:
@@ -246,15 +274,15 @@ def parity_reasons(model: Model) -> list[str]:
     return [f"{model.name}: parity of its export failed"] if parity is not None and not parity.passed else []
 
 
-def failure_reasons(detection: Detection, most: float) -> list[str]:
+def failure_reasons(task: str, records: int, failures: Mapping[str, int], most: float) -> list[str]:
     """Return why a task's records can't be trusted."""
-    failed = sum(detection.failures.values())
-    if not detection.records:
-        return [f"{detection.task.name}: nothing was asked"]
-    if failed <= most * detection.records:
+    failed = sum(failures.values())
+    if not records:
+        return [f"{task}: nothing was asked"]
+    if failed <= most * records:
         return []
-    why = ", ".join(f"{count} {reason}" for reason, count in detection.failures.items())
-    return [f"{detection.task.name}: {failed} of {detection.records} answers failed ({why})"]
+    why = ", ".join(f"{count} {reason}" for reason, count in failures.items())
+    return [f"{task}: {failed} of {records} answers failed ({why})"]
 
 
 def _start(asked: Asked, ready: Prepared, store: RunStore) -> RunInfo:

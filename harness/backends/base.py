@@ -15,6 +15,12 @@ Tensors = Mapping[str, NDArray[Any]]
 """Named arrays, batch first."""
 
 
+Optimisation = Literal["all", "extended", "basic", "none"]
+"""Levels of ONNX Runtime's graph optimisation."""
+
+Provider = Literal["auto", "cpu", "cuda"]
+
+
 class Auth(Frozen):
     """Where credentials come from; only ever the name of an environment variable."""
 
@@ -40,6 +46,8 @@ class EndpointOptions(Frozen):
         concurrency: most requests in flight; adapts below it when the server pushes back.
         shared_memory: ``auto`` uses system shared memory where the server is on this host and takes it.
         threads: intra-op threads of an in-process session; 0 lets the harness choose.
+        optimisation: of the graph in an in-process session.
+        provider: of an in-process session; ``auto`` is CUDA where there is a device.
     """
 
     batch: PositiveInt = 8
@@ -49,6 +57,8 @@ class EndpointOptions(Frozen):
     concurrency: PositiveInt = 2
     shared_memory: Literal["auto", "off"] = "auto"
     threads: NonNegativeInt = 0
+    optimisation: Optimisation = "all"
+    provider: Provider = "auto"
     auth: Auth | None = None
     tls: Tls | None = None
 

@@ -11,7 +11,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from harness.backends.base import EndpointOptions, ModelInfo, Tensors
+from harness.backends.base import EndpointOptions, ModelInfo, Optimisation, Provider, Tensors
 from harness.card import CARD_KEY, Card
 from harness.errors import CardError, EndpointBadAnswer, EndpointRefused, EndpointUnavailable, problem
 
@@ -24,6 +24,14 @@ KSERVE = {
     "tensor(int32)": "INT32",
     "tensor(int64)": "INT64",
     "tensor(bool)": "BOOL",
+}
+
+
+LEVELS: dict[Optimisation, ort.GraphOptimizationLevel] = {
+    "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
+    "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    "none": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
 }
 
 
@@ -44,7 +52,7 @@ class OrtBackend:
         self.endpoint, self.path, self.options = endpoint, path, options
         if not path.is_file():
             raise EndpointUnavailable(problem(endpoint, "an ONNX file", "none", "Export it, or correct the path"))
-        self._session = open_session(path, options.threads)
+        self._session = open_session(path, options.threads, options.optimisation, options.provider)
 
     def info(self) -> ModelInfo:
         """Return what the file says of itself. Raises CardError where its card can't be read."""
@@ -81,20 +89,28 @@ class OrtBackend:
         """Do nothing: the session goes with the object."""
 
 
-def open_session(path: Path, threads: int = 0) -> ort.InferenceSession:
+def open_session(
+    path: Path, threads: int = 0, optimisation: Optimisation = "all", provider: Provider = "auto"
+) -> ort.InferenceSession:
     """Open a session that says nothing, and does not keep idle threads spinning on cores that decoding needs.
 
     Raises:
-        EndpointRefused: the file is no model that ONNX Runtime can run.
+        EndpointRefused: the file is no model that ONNX Runtime can run, or there is no such provider here.
     """
+    providers = usable_providers()
+    if provider == "cuda" and len(providers) == 1:
+        raise EndpointRefused(problem(f"{path}: provider cuda", "a CUDA device", "none", "Use provider: auto"))
+    if provider == "cpu":
+        providers = providers[-1:]
     options = ort.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = (
         threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else threads
     )
+    options.graph_optimization_level = LEVELS[optimisation]
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        return ort.InferenceSession(str(path), options, providers=usable_providers())
+        return ort.InferenceSession(str(path), options, providers=providers)
     except Exception as error:
         said = str(error).partition("\n")[0]
         raise EndpointRefused(problem(str(path), "an ONNX model", said, "Export it again")) from error

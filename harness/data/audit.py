@@ -176,7 +176,7 @@ def _finding(generator: str, rows: Sequence[Baseline], fake: _Side, real: _Side)
         return Finding(generator, "untestable", "one class has no images")
     guilty = [row for row in rows if row.auroc.low > SUSPECT]
     if not guilty:
-        return Finding(generator, "clean", "no baseline is above chance")
+        return Finding(generator, "clean", f"no baseline's interval lies above {SUSPECT}")
     worst = max(guilty, key=lambda row: row.auroc.value)
     facts = f"fakes {_words(worst.name, *fake)}, reals {_words(worst.name, *real)}"
     return Finding(generator, "confounded", f"{worst.name} AUROC {worst.auroc.value:.2f}: {facts}")
@@ -192,7 +192,8 @@ def _words(baseline: str, seen: _Counts, collected: Sequence[Collector]) -> str:
     formats = ", ".join(f"{count / seen.formats.total():.0%} {name}" for name, count in seen.formats.most_common(2))
     quality = np.concatenate([item.quality for item in collected])
     if baseline == "JPEG quality" and (quality > 0).any():
-        return f"{formats} of quality {np.median(quality[quality > 0]):.0f}"
+        share = seen.formats["jpeg"] / seen.formats.total()
+        return f"{share:.0%} jpeg of quality {np.median(quality[quality > 0]):.0f}"
     return formats
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import astuple
@@ -18,7 +18,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from harness.data.layouts import Found
-from harness.data.sample import Sample, SubsetInfo
+from harness.data.sample import NATURE, Sample, SubsetInfo
+from harness.errors import DataError, problem
 from harness.images.sniff import sniff
 
 VERSION = 2
@@ -63,8 +64,12 @@ class Manifest:
         if limit is None:
             yield from self._stream(subset, split)
             return
-        chosen = set(nsmallest(limit, (_draw(seed, row.path) for row in self._stream(subset, split))))
-        yield from (row for row in self._stream(subset, split) if _draw(seed, row.path) in chosen)
+        chosen = Counter(nsmallest(limit, (_draw(seed, row.path) for row in self._stream(subset, split))))
+        for row in self._stream(subset, split):
+            drawn = _draw(seed, row.path)
+            if chosen[drawn]:
+                chosen[drawn] -= 1
+                yield row
 
     def _stream(self, subset: str, split: str) -> Iterator[Sample]:
         wanted = (pc.field("subset") == subset) & (pc.field("split") == split)
@@ -92,17 +97,22 @@ def write_manifest(
         read: returns a file's bytes by its path.
         progress: receives the number of files done.
         workers: threads; hashing and reading let others run.
+
+    Raises:
+        DataError: a name that is no text, or a subset whose images of one split are both real and fake.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     digest = hashlib.sha256()
     counts: dict[tuple[str, int, str], int] = {}
+    labels: dict[tuple[str, str], int] = {}
     done = 0
     try:
         with pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer, ThreadPoolExecutor(workers) as pool:
             rows = _in_order(pool, found, read, window=8 * workers)
             while block := list(islice(rows, ROWS)):
                 for row in block:
+                    _check(row, labels.setdefault((row.subset, row.split), row.label))
                     said = (row.path, row.sha256, row.label, row.subset, row.split, row.source, *_known(row.target))
                     digest.update(json.dumps(said).encode())
                     key = (row.subset, row.label, row.split)
@@ -160,6 +170,18 @@ def describe(item: Found, read: Callable[[str], bytes]) -> Sample:
         source=item.source,
         target=item.target,
     )
+
+
+def _check(row: Sample, label: int) -> None:
+    """Refuse a row that can't be stored, or whose label is not its subset's."""
+    try:
+        row.path.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(problem(ascii(row.path), "a name in UTF-8", "other bytes", "Rename the file")) from error
+    if row.label != label:
+        what = f"subset {row.subset} of split {row.split}"
+        do = f"Call the subset of its reals {NATURE}:{row.subset}"
+        raise DataError(problem(what, "real or fake images alone", f"both, at {row.path}", do))
 
 
 def _table(rows: list[Sample]) -> pa.Table:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.claims import Checked
 from harness.data.audit import Audit
 from harness.images.degrade import THEN
-from harness.models import Model
-from harness.report.tree import Block, Cell, Column, Curves, Matrix, Pairs, Report, Section, Sheet, Table, Text, Tile
-from harness.spec.suite import Suite
+from harness.report.tree import Block, Cell, Column, Curves, Matrix, Section, Sheet, Table, Text, Tile
 from harness.stats import Estimate
 from harness.tasks.detection import CLEAN, Detection, Detector, Figures, cross_generator, in_domain
 from harness.tasks.leaderboard import comparisons, standings
@@ -46,40 +44,13 @@ class TaskResult:
     tiles: Sequence[Tile]
 
 
-def detection_report(
-    suite: Suite,
-    results: Sequence[TaskResult],
-    models: Mapping[str, Model],
-    data_notes: Sequence[str],
-    environment: Mapping[str, str],
-    reasons: Sequence[str],
-) -> Report:
-    """Lay out the report of a suite of detection tasks.
+def detection_sections(result: TaskResult, many: bool) -> Iterator[Section]:
+    """Lay out one task.
 
     Args:
-        suite: the suite.
-        results: its tasks, in order.
-        models: opened models by name.
-        data_notes: what must be said of the data.
-        environment: facts of the machine.
-        reasons: why the run is INVALID; empty where it is VALID.
+        result: everything known of it.
+        many: whether the report has other tasks, so that headings have to name theirs.
     """
-    sections = [section for result in results for section in _task_sections(result, many=len(results) > 1)]
-    verdict = "VALID" if not reasons else "INVALID: " + "; ".join(reasons)
-    return Report(
-        title=suite.name,
-        subtitle=suite.description,
-        verdict=verdict,
-        notes=(*suite.report.notes, *data_notes),
-        sections=(
-            *sections,
-            Section("Models", (_models(models),), detail=True),
-            Section("Environment", (_environment(environment),), detail=True),
-        ),
-    )
-
-
-def _task_sections(result: TaskResult, many: bool) -> Iterator[Section]:
     detection = result.detection
     prefix = f"{detection.task.name}: " if many else ""
     name = detection.task.name
@@ -392,48 +363,6 @@ def _figures(detection: Detection, name: str) -> Table:
             for figures in detector.figures.values()
         ),
     )
-
-
-def _models(models: Mapping[str, Model]) -> Table:
-    return Table(
-        "models",
-        "What answered",
-        (
-            Column("model", "model", "text"),
-            Column("summary", "summary", "text"),
-            Column("platform", "answered by", "text"),
-            Column("parity", "parity of the export", "text"),
-            Column("weights", "weights", "text"),
-            Column("licence", "licence", "text"),
-        ),
-        tuple(
-            {
-                "model": model.name,
-                "summary": model.card.summary,
-                "platform": model.info.platform,
-                "parity": parity_words(model),
-                "weights": model.info.weights_sha256[:12] or "not told",
-                "licence": model.card.licence,
-            }
-            for model in models.values()
-        ),
-    )
-
-
-def parity_words(model: Model) -> str:
-    """Return the parity verdict of a model's export in one line."""
-    parity = model.card.parity
-    if parity is None:
-        return "none recorded"
-    served = "not served" if parity.served_max_abs is None else f"served {parity.served_max_abs:.1e}"
-    return (
-        f"{'passed' if parity.passed else 'FAILED'} on {parity.probes} probes: torch {parity.torch_max_abs:.1e},"
-        f" batch {parity.batch_max_abs:.1e}, {served}, {parity.flips} flips (tolerance {parity.tolerance:.0e})"
-    )
-
-
-def _environment(facts: Mapping[str, str]) -> Pairs:
-    return Pairs("environment", tuple(facts.items()))
 
 
 def _harmonised(detection: Detection) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from PIL import Image as PILImage
@@ -12,6 +12,7 @@ from harness.data.sample import FAKE, Dataset, Sample
 from harness.errors import ImageError
 from harness.images import decode
 from harness.report.tree import Tile
+from harness.tasks.classification import Classification
 from harness.tasks.detection import Detection, Mistake
 
 SIDE = 128
@@ -45,6 +46,33 @@ def mistake_tiles(detection: Detection, data: Dataset, most: int) -> Iterator[Ti
         said, truth = ("real", "fake") if mistake.label == FAKE else ("fake", "real")
         detail = f"{name}: score {mistake.score:.4g}, threshold {mistake.threshold:.4g}"
         yield Tile(picture, f"{sample.subset}: {truth}, called {said}", detail)
+
+
+def flip_tiles(found: Classification, classes: Sequence[str], data: Dataset, most: int) -> Iterator[Tile]:
+    """Yield clean images that a pair decides differently, each once.
+
+    Args:
+        found: figures with flips.
+        classes: names of the classes.
+        data: where the images are; one that is gone is left out.
+        most: how many pictures.
+    """
+    flips = [(row, flip) for row in found.pairs if row.condition == "none" and not row.variant for flip in row.flips]
+    chosen = {flip.sample: (row, flip) for row, flip in reversed(flips[:most])}
+    samples = {
+        sample.path: sample
+        for info in (data.subsets() if chosen else ())
+        if info.split == found.task.split
+        for sample in data.samples(info.subset, info.split)
+        if sample.path in chosen
+    }
+    for name, (row, flip) in sorted(chosen.items()):
+        try:
+            picture = thumbnail(data.read(samples[name]))
+        except (ImageError, KeyError):
+            continue
+        said = f"{row.reference}: {classes[flip.reference]}; {row.candidate}: {classes[flip.candidate]}"
+        yield Tile(picture, classes[flip.target] if flip.target >= 0 else name, said)
 
 
 def thumbnail(data: bytes) -> bytes:

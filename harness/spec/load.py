@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from harness.errors import SuiteError
 from harness.names import did_you_mean
 from harness.spec.source import Source, override, read_source
-from harness.spec.suite import Suite
+from harness.spec.suite import TAG, TASKS, Suite
 
 
 def load_suite(path: Path, settings: Sequence[str] = (), environ: Mapping[str, str] = os.environ) -> Suite:
@@ -55,14 +55,15 @@ def _complaints(error: ValidationError, source: Source) -> Iterable[str]:
 
 def _in_data(part: str | int) -> bool:
     """Pydantic puts the tag of a union into the location; keys of a suite never look like that."""
-    return isinstance(part, int) or part not in {"card_threshold", "function-before"}
+    return isinstance(part, int) or (part not in {"card_threshold", "function-before"} and not part.startswith(TAG))
 
 
 def _known_keys(where: Sequence[str | int]) -> list[str]:
     """Return the keys that the type at a location takes, walking the suite's types."""
     model: Any = Suite
     for part in where:
-        model = _inner(model, part)
+        tagged = str(part).startswith(TAG)
+        model = TASKS[str(part).removeprefix(TAG)] if tagged else _inner(model, part)
         if model is None:
             return []
     return sorted(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []

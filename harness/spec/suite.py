@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
     BeforeValidator,
+    Discriminator,
     Field,
     GetJsonSchemaHandler,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveInt,
+    Tag,
     WithJsonSchema,
     model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from harness.backends.base import EndpointOptions
+from harness.backends.base import EndpointOptions, Optimisation, Provider
 from harness.card import NAME_PATTERN, Head
 from harness.errors import SuiteError
 from harness.frozen import Frozen
@@ -119,6 +122,28 @@ class ThirdParty(Frozen):
     heads: tuple[Head, ...] = (Head(name="fake"),)
 
 
+class VariantSpec(Frozen):
+    """The same model asked in another way; what is not given stays as the model has it.
+
+    Attributes:
+        batch: images per request.
+        optimisation: of the graph, in process.
+        provider: of ONNX Runtime, in process.
+        served: ask it on the Triton of this run.
+    """
+
+    batch: PositiveInt | None = None
+    optimisation: Optimisation | None = None
+    provider: Provider | None = None
+    served: bool = False
+
+    @model_validator(mode="after")
+    def _one_place(self) -> VariantSpec:
+        if self.served and (self.optimisation or self.provider):
+            raise ValueError("a served variant takes no optimisation and no provider: the server decides")
+        return self
+
+
 class ModelSpec(Frozen):
     """One model, or all that a wildcard finds in the repository.
 
@@ -126,12 +151,14 @@ class ModelSpec(Frozen):
         name: ``dif.miniature`` or a wildcard (``dif.*``); a wildcard takes no endpoint.
         endpoint: address; the repository's file, in process, where it is not given.
         options: batch, timeouts, retries, authentication.
+        variants: the same asked in other ways, as ``NAME@VARIANT``: how far do answers depend on that?
         card: needed where the endpoint does not describe itself.
     """
 
     name: str
     endpoint: str | None = None
     options: EndpointOptions = EndpointOptions()
+    variants: dict[Name, VariantSpec] = {}
     card: ThirdParty | None = None
 
     @classmethod
@@ -149,6 +176,8 @@ class ModelSpec(Frozen):
         wild = any(mark in self.name for mark in "*?[")
         if wild and self.endpoint:
             raise ValueError("a wildcard takes no endpoint; name the model")
+        if self.endpoint and any(variant.served for variant in self.variants.values()):
+            raise ValueError("a served variant is of a model in the repository, not of an endpoint")
         if not wild and not re.match(NAME_PATTERN, self.name):
             raise ValueError(f"model name {self.name!r} is not architecture.tag in lower case")
         return self
@@ -260,17 +289,66 @@ class DetectionTask(Frozen):
 
     @model_validator(mode="after")
     def _one_clean_condition(self) -> DetectionTask:
-        if len(set(self.degradations)) != len(self.degradations):
-            raise ValueError("the same degradation stands twice")
-        if "none" not in self.degradations:
-            raise ValueError("`none` must be among the degradations: the others are read against it")
+        _check_conditions(self.degradations)
         if getattr(self.threshold, "split", None) == self.split:
             raise ValueError("a threshold must not be calibrated on the split that is tested")
         return self
 
 
-TaskSpec = DetectionTask
-"""Every task; a union once there is a second."""
+class ClassificationTask(Frozen):
+    """Which class, and whether a model decides as the one it was made from.
+
+    Attributes:
+        data: name of the data set; images without a target count for agreement only.
+        models: wildcards over the suite's models, variants among them.
+        subsets: wildcards over its subsets.
+        split: the split that is tested.
+        degradations: conditions; ``none`` is always among them.
+        reference: wildcard of the models that others of the same architecture are held against; a variant is held
+            against the model that it is a variant of.
+    """
+
+    kind: Literal["classification"]
+    name: Name = "classification"
+    data: str
+    models: tuple[str, ...] = ("*",)
+    subsets: tuple[str, ...] = ("*",)
+    split: Split = "test"
+    degradations: tuple[DegradationId, ...] = ("none",)
+    reference: str = "*.tv_float"
+
+    @model_validator(mode="after")
+    def _one_clean_condition(self) -> ClassificationTask:
+        _check_conditions(self.degradations)
+        return self
+
+
+def _check_conditions(degradations: Sequence[str]) -> None:
+    if len(set(degradations)) != len(degradations):
+        raise ValueError("the same degradation stands twice")
+    if "none" not in degradations:
+        raise ValueError("`none` must be among the degradations: the others are read against it")
+
+
+TAG = "task:"
+"""Begins the tag of a task in pydantic's locations, where no key of a suite begins so."""
+
+
+def _kind(value: Any) -> str:
+    kind = value.get("kind", "detection") if isinstance(value, dict) else getattr(value, "kind", "detection")
+    return TAG + (kind if kind in TASKS else "detection")
+
+
+TASKS: dict[str, type[DetectionTask] | type[ClassificationTask]] = {
+    "detection": DetectionTask,
+    "classification": ClassificationTask,
+}
+"""Every task by its kind."""
+
+TaskSpec = Annotated[
+    Annotated[DetectionTask, Tag(TAG + "detection")] | Annotated[ClassificationTask, Tag(TAG + "classification")],
+    Discriminator(_kind),
+]
 
 
 class ClaimSpec(Frozen):

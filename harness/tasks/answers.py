@@ -56,8 +56,8 @@ def read_answers(store: CellStore, cell: Cell, card: Card) -> Answers:
     scores = flat.reshape(good.num_rows, len(card.heads))
     return Answers(
         samples=good["sample"],
-        ids=_hashed(good["sample"]),
-        sources=_hashed(good["source"]),
+        ids=hashed(good["sample"]),
+        sources=hashed(good["source"]),
         labels=good["label"].to_numpy().astype(np.int64),
         scores=-scores if card.fake == "low" else scores,
         failures=failures,
@@ -81,7 +81,7 @@ def join(parts: Iterable[Answers], heads: int) -> Answers:
     )
 
 
-def _hashed(names: pa.ChunkedArray) -> Ids:
+def hashed(names: pa.ChunkedArray) -> Ids:
     """Return 64 bits for each name: 8 bytes an image, whatever its path is."""
     digests = (hashlib.blake2b(name.as_py().encode(), digest_size=8).digest() for name in names)
     return np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)

@@ -5,6 +5,8 @@ from rich.console import Console
 
 from harness.progress import PLAIN_EVERY_S, PlainEvents, TerminalEvents
 
+HIDE_CURSOR, SHOW_CURSOR, ERASE_LINE = "\x1b[?25l", "\x1b[?25h", "\x1b[2K"
+
 
 class Clock:
     def __init__(self) -> None:
@@ -85,3 +87,60 @@ def test_a_terminal_shows_a_bar_and_leaves_no_trace_but_notes() -> None:
     assert events.progress is None
     assert "[bold]a note" in stream.getvalue()
     events.end()
+
+
+def test_long_waits_are_told_in_hours(plain: PlainEvents, clock: Clock, lines: list[str]) -> None:
+    plain.begin("answering", 4_000, "answers")
+    plain.advance(0, 4_000)
+    clock.now = 10
+    plain.advance(10, 4_000)
+    assert lines == ["answering: 10/4000 answers (0%), 1.0/s, 1:06:30 left"]
+
+
+def test_a_stage_that_stands_still_has_no_time_left(plain: PlainEvents, clock: Clock, lines: list[str]) -> None:
+    plain.begin("answering", 100, "answers")
+    plain.advance(40, 100)
+    clock.now = 10
+    plain.advance(40, 100)
+    assert lines == ["answering: 40/100 answers (40%), 0.0/s"]
+
+
+def test_a_new_stage_forgets_the_speed_of_the_last(plain: PlainEvents, clock: Clock, lines: list[str]) -> None:
+    plain.begin("reading", 0, "files")
+    plain.advance(0, 0)
+    clock.now = 9
+    plain.advance(9_000, 0)
+    plain.end()
+    plain.begin("answering", 100, "answers")
+    plain.advance(0, 100)
+    clock.now = 12
+    plain.advance(3, 100)
+    assert not lines
+    clock.now = 19
+    plain.advance(10, 100)
+    assert lines == ["answering: 10/100 answers (10%), 1.0/s, 1:30 left"]
+
+
+def test_notes_are_lines_at_any_time(plain: PlainEvents, lines: list[str]) -> None:
+    plain.note("first")
+    plain.begin("answering", 1, "answers")
+    plain.note("second")
+    assert lines == ["first", "second"]
+
+
+def test_a_bar_ends_with_its_stage_whatever_comes_next() -> None:
+    stream = io.StringIO()
+    events = TerminalEvents(Console(file=stream, force_terminal=True, width=100))
+    events.advance(1, 2)
+    events.begin("reading", 0, "files")
+    first = events.progress
+    assert first is not None
+    events.begin("answering", 10, "answers")
+    assert first.live.is_started is False
+    events.end()
+    events.advance(3, 10)
+    assert events.progress is None
+    said = stream.getvalue()
+    assert said.count(HIDE_CURSOR) == said.count(SHOW_CURSOR) == 2
+    assert said.rindex(SHOW_CURSOR) > said.rindex(HIDE_CURSOR)
+    assert said.endswith(ERASE_LINE)

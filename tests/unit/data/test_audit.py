@@ -1,12 +1,18 @@
 import math
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image as PILImage
 from sklearn.metrics import roc_auc_score
 
-from harness.data.audit import BASELINES, Audit, audit
+from harness.data import open_dataset
+from harness.data.audit import BASELINES, SUSPECT, Audit, audit
 from harness.data.sample import Sample
+from harness.events import Silent
+from harness.spec.suite import DataSpec
 
 
 def samples(
@@ -128,3 +134,97 @@ def test_profiles_state_shares_and_medians() -> None:
     assert profile.jpeg_quality == (80, 80, 80)
     assert profile.size == ("100 x 128", 0.5)
     assert (profile.images, profile.bytes) == (4, 5)
+
+
+def test_quartiles_are_of_the_jpegs_alone() -> None:
+    items = [item for quality in (60, 70, 80, 90, 100) for item in samples("nature", 1, 0, "jpeg", quality)]
+    profiles = judge(items + samples("nature", 9, 0), samples("gan", 4, 1)).profiles
+    assert profiles[0].jpeg_quality == (70, 80, 90)
+    assert profiles[1].jpeg_quality is None
+
+
+def test_an_image_is_as_large_as_its_pixels() -> None:
+    high = [replace(item, height=512) for item in samples("nature", 30, 0, side=64)]
+    assert figure(judge(high, samples("gan", 30, 1, side=256)), "image size") == 0.5
+
+
+def test_every_baseline_reads_its_own_header_over_pooled_reals() -> None:
+    random = np.random.default_rng(1)
+
+    def mixed(subset: str, label: int) -> list[Sample]:
+        items = []
+        for index in range(25):
+            quality = int(random.integers(60, 99)) if random.random() < 0.4 + 0.2 * label else None
+            side, size = int(random.integers(50, 60)), int(random.integers(500, 600)) + 20 * label
+            (item,) = samples(subset, 1, label, "jpeg" if quality else "png", quality, side, size, f"{subset}{index}")
+            items.append(item)
+        return items
+
+    reals, fakes = [mixed("nature:a", 0), mixed("nature:b", 0)], mixed("gan", 1)
+    found = judge(*reals, fakes)
+    items = [*reals[0], *reals[1], *fakes]
+    headers = {
+        "is it a JPEG?": [item.format == "jpeg" for item in items],
+        "file size": [item.bytes for item in items],
+        "image size": [item.width * item.height for item in items],
+        "JPEG quality": [item.jpeg_quality or 0 for item in items],
+    }
+    assert set(headers) == set(BASELINES)
+    for row in found.baselines:
+        expected = roc_auc_score([item.label for item in items], headers[row.name])
+        assert row.auroc.value == pytest.approx(max(expected, 1 - expected), abs=1e-12)
+        assert row.auroc.low <= row.auroc.value <= row.auroc.high
+        assert row.auroc.n == 75
+
+
+def test_the_share_of_jpegs_stands_by_their_quality() -> None:
+    reals = samples("nature", 24, 0, "jpeg", 95) + samples("nature", 1, 0)
+    reason = judge(reals, samples("gan", 25, 1, "jpeg", 75)).findings[0].reason
+    assert reason == "JPEG quality AUROC 0.96: fakes 100% jpeg of quality 75, reals 96% jpeg of quality 95"
+
+
+def test_reals_are_described_pooled() -> None:
+    found = judge(
+        samples("nature:a", 10, 0, side=640),
+        samples("nature:b", 30, 0, side=500),
+        samples("nature:c", 20, 0, side=640),
+        samples("gan", 30, 1, side=128),
+    )
+    assert found.findings[0].reason == "image size AUROC 1.00: fakes 100% 128 x 128, reals 50% 640 x 128"
+
+
+def test_a_reason_fits_a_line() -> None:
+    half = samples("nature:a", 30, 0, "jpeg", 95, 12_000, 10**8), samples("nature:b", 30, 0, "unknown", side=12_001)
+    fakes = samples("gan", 15, 1, "unknown", side=12_345, size=1) + samples("gan", 15, 1, "webp", side=12_345, size=1)
+    reason = judge(*half, fakes).findings[0].reason
+    assert "\n" not in reason
+    assert len(reason) <= 110
+    for name, quality in (("jpeg", 100), ("unknown", None)):
+        found = judge(samples("nature", 30, 0, "jpeg", 90), samples("gan", 30, 1, name, quality))
+        assert len(found.findings[0].reason) <= 110
+
+
+def test_an_uncertain_baseline_is_no_verdict_and_no_claim_of_chance() -> None:
+    found = judge(samples("nature", 8, 0, size=[1, 2, 3, 4]), samples("gan", 8, 1, size=[2, 3, 4, 5]))
+    size = next(row.auroc for row in found.baselines if row.name == "file size")
+    assert size.low < SUSPECT < size.value
+    assert found.findings[0].verdict == "clean"
+    assert found.findings[0].reason == "no baseline's interval lies above 0.6"
+
+
+def test_files_on_disk_give_themselves_away(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for kind, codec in (("real", "jpeg"), ("fake", "png")):
+        for generator in ("alike", "apart"):
+            folder = tmp_path / "images" / generator / kind
+            folder.mkdir(parents=True)
+            for index in range(12):
+                pixels = PILImage.fromarray(random.integers(0, 256, (16, 16, 3), np.uint8))
+                pixels.save(folder / str(index), codec if generator == "apart" else "png")
+    spec = DataSpec(layout="real_fake", root="images")
+    data = open_dataset("d", spec, tmp_path, tmp_path / "cache", Silent())
+    labels = {info.subset: info.label for info in data.subsets()}
+    files = {subset: data.samples(subset, "test") for subset in labels}
+    found = audit(files, labels, ["alike", "apart"], resamples=200)
+    assert [item.verdict for item in found.findings] == ["clean", "confounded"]
+    assert found.findings[1].reason == "is it a JPEG? AUROC 1.00: fakes 100% png, reals 100% jpeg"

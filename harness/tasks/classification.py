@@ -1,0 +1,357 @@
+"""Task `classification`: how often each model is right, and how far others decide as the one they were made from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from harness.card import Card
+from harness.errors import CardError, problem
+from harness.metrics.multiclass import calibration_error, divergence, log_probabilities, within_top
+from harness.models import VARIANT
+from harness.plan import Cell
+from harness.spec.suite import ClassificationTask
+from harness.stats import Estimate, bootstrap_interval, holm, mcnemar
+from harness.stats.bootstrap import bootstrap
+from harness.store.cells import CellStore
+from harness.tasks.answers import Ids, hashed
+
+ROWS = 4096
+"""Images whose probabilities are held at once."""
+
+MOST_FLIPS = 24
+"""Flips that are kept by name."""
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What is kept of one model's answers under one condition: a few numbers an image.
+
+    Attributes:
+        samples: paths, a string array (n,).
+        ids, sources: what paths and clusters hash to, uint64 (n,).
+        targets: class indices, below 0 where an image has none, int64 (n,).
+        predicted: the decision, int64 (n,).
+        in_top5: whether the target is among the five highest, bool (n,).
+        confidence: probability of the decision, (n,).
+        nll: negative log probability of the target in nats, (n,).
+        failures: failed records by reason.
+    """
+
+    samples: pa.ChunkedArray
+    ids: Ids
+    sources: Ids
+    targets: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+    in_top5: Bools
+    confidence: Floats
+    nll: Floats
+    failures: Mapping[str, int]
+
+    @property
+    def known(self) -> Bools:
+        """Which images have a target."""
+        return self.targets >= 0
+
+    @property
+    def right(self) -> Bools:
+        """Which decisions are right; false where there is no target."""
+        return np.asarray(self.predicted == self.targets)
+
+
+@dataclass(frozen=True)
+class ModelFigures:
+    """One model under one condition.
+
+    Attributes:
+        model, condition: which.
+        images: answered, with a target.
+        failed: records that failed.
+        estimates: ``top1`` and ``top5`` with Wilson intervals, ``nll`` (nats) and ``ece`` with bootstrap intervals
+            clustered by source image; nan without a target.
+    """
+
+    model: str
+    condition: str
+    images: int
+    failed: int
+    estimates: Mapping[str, Estimate]
+
+
+@dataclass(frozen=True)
+class Flip:
+    """An image that two models decide differently; ``target`` is below 0 where there is none."""
+
+    sample: str
+    target: int
+    reference: int
+    candidate: int
+    kl: float
+
+
+@dataclass(frozen=True)
+class PairFigures:
+    """Two models on the same images.
+
+    Attributes:
+        reference, candidate, condition: which.
+        images: answered by both.
+        estimates: ``agreement`` (same decision), ``negative_flips`` (reference right, candidate wrong) and
+            ``positive_flips`` as shares of the images (flips: of those with a target) with Wilson intervals; ``kl``,
+            the mean divergence from the reference in nats, and ``top1_change``, candidate minus reference, with
+            bootstrap intervals clustered by source image.
+        p: McNemar's p-value that both are equally often right, Holm-adjusted over the condition's pairs.
+        largest: largest difference of any score.
+        flips: disagreements, the largest divergence first, negative flips before all others.
+    """
+
+    reference: str
+    candidate: str
+    condition: str
+    images: int
+    estimates: Mapping[str, Estimate]
+    p: float
+    largest: float
+    flips: Sequence[Flip]
+
+    @property
+    def variant(self) -> bool:
+        """Whether it is one model asked in two ways."""
+        return self.candidate.partition(VARIANT)[0] == self.reference
+
+
+@dataclass(frozen=True)
+class Classification:
+    """All figures of one classification task."""
+
+    task: ClassificationTask
+    conditions: Sequence[str]
+    models: Sequence[ModelFigures]
+    pairs: Sequence[PairFigures]
+    records: int
+    failures: Mapping[str, int]
+
+    def of(self, condition: str) -> list[ModelFigures]:
+        """Return the models under one condition, best top-1 first."""
+        rows = [row for row in self.models if row.condition == condition]
+        return sorted(rows, key=lambda row: (-np.nan_to_num(row.estimates["top1"].value, nan=-1.0), row.model))
+
+
+def evaluate_classes(
+    task: ClassificationTask,
+    cells: Sequence[Cell],
+    cards: Mapping[str, Card],
+    store: CellStore,
+    resamples: int,
+    seed: int,
+) -> Classification:
+    """Compute every figure of a task from its records.
+
+    Raises:
+        CardError: a model that is no classifier, or two of a pair with different classes.
+    """
+    names = list(dict.fromkeys(cell.model for cell in cells))
+    for name in names:
+        if not cards[name].classes:
+            what = f"task {task.name}: model {name}"
+            raise CardError(problem(what, "a card with classes", cards[name].task, "Leave it out of the task's models"))
+    paired = pairs_of(names, task.reference)
+    models: list[ModelFigures] = []
+    pairs: list[PairFigures] = []
+    failures: dict[str, int] = {}
+    for condition in task.degradations:
+        asked = {name: [c for c in cells if c.model == name and c.degradation == condition] for name in names}
+        judged = {name: judge(asked[name], cards[name], store) for name in names}
+        for name, item in judged.items():
+            for reason, count in item.failures.items():
+                failures[reason] = failures.get(reason, 0) + count
+            models.append(_figures(name, condition, item, resamples, seed))
+        rows = [
+            _compare(store, (a, cards[a], judged[a], asked[a]), (b, cards[b], judged[b], asked[b]), resamples, seed)
+            for a, b in paired
+        ]
+        pairs += [replace(row, p=p) for row, p in zip(rows, holm([row.p for row in rows]), strict=True)]
+    records = sum(cell.images for cell in cells)
+    return Classification(task, task.degradations, models, pairs, records, dict(sorted(failures.items())))
+
+
+def pairs_of(names: Sequence[str], reference: str) -> list[tuple[str, str]]:
+    """Return (reference, candidate): a variant with its model, and a model with its architecture's reference."""
+    base = [name for name in names if VARIANT not in name]
+    references = {name.partition(".")[0]: name for name in base if fnmatchcase(name, reference)}
+    found = []
+    for name in names:
+        model, marked, _ = name.partition(VARIANT)
+        other = model if marked else references.get(name.partition(".")[0])
+        if other in names and other != name:
+            found.append((str(other), name))
+    return found
+
+
+def judge(cells: Sequence[Cell], card: Card, store: CellStore) -> Judged:
+    """Reduce one model's records under one condition to what figures need."""
+    parts: list[tuple[NDArray[np.int64], Bools, Floats, Floats]] = []
+    tables: list[pa.Table] = []
+    failures: dict[str, int] = {}
+    for cell in cells:
+        good, failed = _answered(store, cell)
+        for reason, count in failed.items():
+            failures[reason] = failures.get(reason, 0) + count
+        tables.append(good.select(["sample", "source", "target"]))
+        targets = _targets(good)
+        for start in range(0, good.num_rows, ROWS):
+            scores = _scores(good.slice(start, ROWS), card)
+            logs, wanted = log_probabilities(scores, card.score), targets[start : start + ROWS]
+            predicted = scores.argmax(axis=1)
+            rows = np.arange(len(scores))
+            parts.append(
+                (
+                    predicted,
+                    within_top(scores, wanted, 5),
+                    np.exp(logs[rows, predicted]),
+                    np.where(wanted >= 0, -logs[rows, np.maximum(wanted, 0)], np.nan),
+                )
+            )
+    empty = (np.zeros(0, np.int64), np.zeros(0, bool), np.zeros(0), np.zeros(0))
+    predicted, in_top5, confidence, nll = (np.concatenate(column) for column in zip(*(parts or [empty]), strict=True))
+    whole = pa.concat_tables(tables)
+    return Judged(
+        samples=whole["sample"],
+        ids=hashed(whole["sample"]),
+        sources=hashed(whole["source"]),
+        targets=_targets(whole),
+        predicted=predicted,
+        in_top5=in_top5,
+        confidence=confidence,
+        nll=nll,
+        failures=failures,
+    )
+
+
+def _answered(store: CellStore, cell: Cell) -> tuple[pa.Table, dict[str, int]]:
+    table = store.read(cell.key)
+    failures = {row["values"]: row["counts"] for row in pc.value_counts(table["error"].drop_null()).to_pylist()}
+    if table.num_rows < cell.images:
+        failures["missing"] = cell.images - table.num_rows
+    return table.filter(pc.is_null(table["error"])), failures
+
+
+def _targets(table: pa.Table) -> NDArray[np.int64]:
+    return np.asarray(pc.fill_null(table["target"], -1).to_numpy(), np.int64)
+
+
+def _scores(table: pa.Table, card: Card) -> NDArray[np.float32]:
+    flat = table["scores"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return np.asarray(flat, np.float32).reshape(table.num_rows, card.outputs)
+
+
+def _figures(model: str, condition: str, item: Judged, resamples: int, seed: int) -> ModelFigures:
+    known = item.known
+    right, count = item.right[known], int(known.sum())
+    confidence, nll, sources = item.confidence[known], item.nll[known], item.sources[known]
+
+    def drawn(statistic: Callable[[NDArray[np.uint16]], Floats]) -> Floats:
+        return bootstrap(statistic, sources, resamples, seed)
+
+    return ModelFigures(
+        model=model,
+        condition=condition,
+        images=count,
+        failed=sum(item.failures.values()),
+        estimates={
+            "top1": Estimate.of_rate(int(right.sum()), count),
+            "top5": Estimate.of_rate(int(item.in_top5[known].sum()), count),
+            "nll": Estimate.of(_mean(nll), bootstrap_interval(drawn(lambda w: _means(nll, w))), count),
+            "ece": Estimate.of(
+                float(calibration_error(confidence, right)),
+                bootstrap_interval(drawn(lambda w: calibration_error(confidence, right, weights=w))),
+                count,
+            ),
+        },
+    )
+
+
+_Side = tuple[str, Card, Judged, Sequence[Cell]]
+"""One of two models: its name, card, judged answers and cells under one condition."""
+
+
+def _compare(store: CellStore, first: _Side, second: _Side, resamples: int, seed: int) -> PairFigures:
+    (reference, card, a, _), (candidate, other, b, _) = first, second
+    if card.classes != other.classes:
+        what = f"models {reference} and {candidate}"
+        raise CardError(problem(what, "the same classes", "different ones", "Compare models of one set of classes"))
+    ids, here, there = np.intersect1d(a.ids, b.ids, return_indices=True)
+    kl = np.zeros(len(ids))
+    largest = 0.0
+    for keys, values, difference in _divergences(store, first, second):
+        kl[np.searchsorted(ids, keys)] = values
+        largest = max(largest, difference)
+    known = a.known[here]
+    same = a.predicted[here] == b.predicted[there]
+    right_a, right_b = a.right[here][known], b.right[there][known]
+    sources, count = a.sources[here], int(known.sum())
+    change = right_b.astype(np.float64) - right_a
+
+    def interval(values: Floats, clusters: Ids) -> Estimate:
+        draws = bootstrap(lambda w: _means(values, w), clusters, resamples, seed)
+        return Estimate.of(_mean(values), bootstrap_interval(draws), len(values))
+
+    return PairFigures(
+        reference=reference,
+        candidate=candidate,
+        condition=first[3][0].degradation,
+        images=len(ids),
+        estimates={
+            "agreement": Estimate.of_rate(int(same.sum()), len(same)),
+            "negative_flips": Estimate.of_rate(int((right_a & ~right_b).sum()), count),
+            "positive_flips": Estimate.of_rate(int((right_b & ~right_a).sum()), count),
+            "kl": interval(kl, sources),
+            "top1_change": interval(change, sources[known]),
+        },
+        p=mcnemar(right_a, right_b),
+        largest=largest,
+        flips=tuple(_flips(a, b, here, there, ~same, kl)),
+    )
+
+
+def _divergences(store: CellStore, first: _Side, second: _Side) -> Iterator[tuple[Ids, Floats, float]]:
+    """Yield ids with their divergences, and the largest difference of a score, some thousand images at a time."""
+    (_, card, _, cells), (_, other, _, others) = first, second
+    for cell, twin in zip(cells, others, strict=True):
+        left, right = _answered(store, cell)[0], _answered(store, twin)[0]
+        _, here, there = np.intersect1d(left["position"].to_numpy(), right["position"].to_numpy(), return_indices=True)
+        for start in range(0, len(here), ROWS):
+            rows = left.take(pa.array(here[start : start + ROWS])), right.take(pa.array(there[start : start + ROWS]))
+            a, b = _scores(rows[0], card), _scores(rows[1], other)
+            kl = divergence(log_probabilities(a, card.score), log_probabilities(b, other.score))
+            yield hashed(rows[0]["sample"]), kl, float(np.abs(a - b).max(initial=0.0))
+
+
+def _flips(
+    a: Judged, b: Judged, here: NDArray[np.intp], there: NDArray[np.intp], differ: Bools, kl: Floats
+) -> Iterator[Flip]:
+    places = np.flatnonzero(differ)
+    negative = a.right[here[places]] & ~b.right[there[places]]
+    for place in places[np.lexsort((-kl[places], ~negative))][:MOST_FLIPS]:
+        i, j = here[place], there[place]
+        name = a.samples[int(i)].as_py()
+        yield Flip(name, int(a.targets[i]), int(a.predicted[i]), int(b.predicted[j]), float(kl[place]))
+
+
+def _mean(values: Floats) -> float:
+    return float(values.mean()) if len(values) else float("nan")
+
+
+def _means(values: Floats, weights: NDArray[np.uint16]) -> Floats:
+    """Return weighted means, one a row of weights; nan where a row has none."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray((weights @ values) / weights.sum(axis=1))
