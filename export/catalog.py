@@ -7,18 +7,18 @@ import inspect
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast, get_args
 
 import torch
 from pydantic import ValidationError
-from torch import nn
 
 from export.bank import Bank
+from export.built import Built, Export
 from export.checkpoints import read_dif_bank
+from export.classifier_catalog import CLASSIFIERS
 from export.fingerprints import DifBank, dif_card
-from export.onnx import file_sha256, write_onnx
+from export.onnx import attach_card, file_sha256, write_onnx
 from export.parity import Answer, ask, check_parity, probe_inputs, words
 from export.residual_filters import load_filter
 from export.triton import Device, Serving, write_entry
@@ -34,34 +34,6 @@ WEIGHTS = Path(__file__).parent / "weights"
 DIF_TOLERANCE = 2e-4
 """Of a correlation. The centres of published fingerprints lie 0.002 to 0.016 apart; float32 is exact to about 1e-6 on
 photographs, and to 2e-4 on stripes, where the rounding errors of all pixels are the same few."""
-
-
-@dataclass(frozen=True)
-class Built:
-    """A module and its card, before export.
-
-    Attributes:
-        module: takes the card's input, returns its output.
-        card: without a parity verdict.
-        tolerance: largest difference that parity allows in a score.
-    """
-
-    module: nn.Module
-    card: Card
-    tolerance: float
-
-
-@dataclass(frozen=True)
-class Export:
-    """One line of the catalogue.
-
-    Attributes:
-        summary: one sentence.
-        build: its arguments are the options of the export.
-    """
-
-    summary: str
-    build: Callable[..., Built]
 
 
 def dif_miniature() -> Built:
@@ -125,6 +97,7 @@ EXPORTS: Mapping[str, Export] = {
     ),
     "dif.miniature_bilateral": Export("The same over a bilateral residual, as a baseline", dif_miniature_bilateral),
     "dif.published": Export("Fingerprints published as checkpoints, over a filter of one's own", dif_published),
+    **CLASSIFIERS,
 }
 """What can be exported, by name."""
 
@@ -171,10 +144,23 @@ def export_model(
     with tempfile.TemporaryDirectory(prefix="discern-export-") as folder:
         model = Path(folder) / "model.onnx"
         say(f"{built.card.name}: writing ONNX")
-        write_onnx(built.module, torch.from_numpy(inputs[:2]), model, built.card)
+        if built.write is None:
+            write_onnx(built.module, torch.from_numpy(inputs[:2]), model, built.card)
+        else:
+            built.write(model)
+            attach_card(model, built.card)
         say(f"{built.card.name}: comparing torch, ONNX Runtime and a Triton on this machine")
         with _served(Path(folder) / "repository", model, built.card) as served:
-            parity = check_parity(built.module, model, built.card, inputs, tolerance=built.tolerance, served=served)
+            parity = check_parity(
+                built.module,
+                model,
+                built.card,
+                inputs,
+                tolerance=built.tolerance,
+                served=served,
+                rounds=built.rounds,
+                layers=built.layers(inputs) if built.layers else None,
+            )
         entry = write_entry(repository, model, built.card.model_copy(update={"parity": parity}), serving)
     say(f"{entry.name}: parity holds ({words(parity)}); written to {entry.folder}")
     return parity

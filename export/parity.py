@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,23 @@ PROBES = 16
 
 Answer = Callable[[NDArray[Any]], NDArray[Any]]
 """From one batch of inputs to scores (batch, heads)."""
+
+
+@dataclass(frozen=True)
+class Layers:
+    """How a quantized graph's layers compare with their source's, each on the source's own input.
+
+    Attributes:
+        equal: share of the values that are equal.
+        near: share of those that are at most one quantization step off.
+        largest: largest difference in steps.
+        worst: name of the layer with the fewest equal values.
+    """
+
+    equal: float
+    near: float
+    largest: int
+    worst: str
 
 
 def probe_inputs(card: Card, count: int = PROBES) -> NDArray[Any]:
@@ -57,6 +75,8 @@ def check_parity(
     *,
     tolerance: float,
     served: Answer | None = None,
+    rounds: bool = False,
+    layers: Layers | None = None,
 ) -> Parity:
     """Compare torch, ONNX Runtime image by image and in one batch, and, where given, a server.
 
@@ -67,6 +87,9 @@ def check_parity(
         inputs: probe inputs, (N, ...), N at least 2.
         tolerance: largest difference allowed in any score.
         served: answers the same inputs through a server.
+        rounds: whether the graph is quantized and so rounds otherwise than its source: its scores may then lie apart
+            from the source's, and the share of equal decisions is stated.
+        layers: how the layers compare one by one, where that was measured.
 
     Raises:
         ParityError: a difference above the tolerance, a decision that flips, or scores that are not finite (N, heads).
@@ -82,9 +105,9 @@ def check_parity(
     if served is not None:
         answers["served"] = served(inputs)
     for name, scores in answers.items():
-        if scores.shape != (len(inputs), len(card.heads)) or not np.isfinite(scores).all():
+        if scores.shape != (len(inputs), card.outputs) or not np.isfinite(scores).all():
             got = f"{scores.shape} with {int((~np.isfinite(scores)).sum())} not finite"
-            expected = f"finite scores ({len(inputs)}, {len(card.heads)})"
+            expected = f"finite scores ({len(inputs)}, {card.outputs})"
             raise ParityError(
                 problem(f"parity of {card.name}: {name}", expected, got, "Correct the module or its card")
             )
@@ -94,8 +117,11 @@ def check_parity(
         torch_max_abs=_distance(source, batched),
         batch_max_abs=_distance(answers["batch 1"], batched),
         served_max_abs=_distance(answers["served"], batched) if served is not None else None,
-        flips=_flips(list(answers.values()), card),
+        flips=_flips([scores for name, scores in answers.items() if not (rounds and name == "torch")], card),
         tolerance=tolerance,
+        agreement=float((source.argmax(axis=1) == batched.argmax(axis=1)).mean()) if rounds else None,
+        layers_equal=layers.equal if layers else None,
+        layers_near=layers.near if layers else None,
     )
     if not parity.passed:
         raise ParityError(
@@ -117,9 +143,12 @@ def ask(backend: Backend, card: Card, inputs: NDArray[Any]) -> NDArray[Any]:
 def words(parity: Parity) -> str:
     """Return a verdict's figures as one line."""
     served = "not served" if parity.served_max_abs is None else f"served {parity.served_max_abs:.2g}"
+    more = f", {parity.agreement:.0%} decided as the source" if parity.agreement is not None else ""
+    if parity.layers_near is not None:
+        more += f", layers {parity.layers_equal:.3%} equal and {parity.layers_near:.4%} within a step"
     return (
         f"torch {parity.torch_max_abs:.2g}, batch {parity.batch_max_abs:.2g}, {served}, "
-        f"{parity.flips} flipped, over {parity.probes} images"
+        f"{parity.flips} flipped{more}, over {parity.probes} images"
     )
 
 
@@ -128,7 +157,10 @@ def _distance(a: NDArray[Any], b: NDArray[Any]) -> float:
 
 
 def _flips(answers: list[NDArray[Any]], card: Card) -> int:
-    """Count the decisions on which not all answers agree; the threshold is on the oriented score."""
+    """Count the decisions on which not all answers agree: the highest class, or oriented scores above thresholds."""
+    if card.classes:
+        classes = np.stack([scores.argmax(axis=1) for scores in answers])
+        return int((classes != classes[0]).any(axis=0).sum())
     sign = 1.0 if card.fake == "high" else -1.0
     thresholds = np.array([head.threshold for head in card.heads], np.float32)
     decisions = np.stack([sign * scores > thresholds for scores in answers])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,7 +17,7 @@ from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig, ModelInput
 
 from export.onnx import attach_card, attached_card, file_sha256
 from harness.card import CARD_KEY, WEIGHTS_KEY, Card
-from harness.errors import CardError, problem
+from harness.errors import CardError, StoreError, problem
 from harness.repository import Entry, find_entries
 from harness.store.files import write_atomic
 
@@ -68,20 +70,43 @@ def write_entry(repository: Path, model: Path, card: Card, serving: Serving = Se
         card: what the model is; also a parameter of the entry, so that an endpoint describes itself.
         serving: how the server runs it.
     """
-    folder = repository / card.name
-    target = folder / "1" / "model.onnx"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(model, target)
-    attach_card(target, card)
-    config = render_config(target, card, serving)
     head = (
         f"# {card.summary}. Written by `harness export`.\n"
         "# An instance group without a kind is KIND_AUTO: KIND_GPU where the server sees a GPU, else KIND_CPU.\n"
     )
-    write_atomic(folder / "config.pbtxt", (head + text_format.MessageToString(config)).encode())
+    with _staged(repository / card.name) as folder:
+        target = folder / "1" / "model.onnx"
+        target.parent.mkdir()
+        shutil.copyfile(model, target)
+        attach_card(target, card)
+        config = render_config(target, card, serving)
+        write_atomic(folder / "config.pbtxt", (head + text_format.MessageToString(config)).encode())
     write_lock(repository)
     (entry,) = find_entries(repository, card.name)
     return entry
+
+
+@contextmanager
+def _staged(entry: Path) -> Iterator[Path]:
+    """Yield a folder beside an entry that takes its place when all went well, and is gone when not.
+
+    Raises:
+        StoreError: the repository can't be written.
+    """
+    try:
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=entry.parent, prefix=f".{entry.name}.") as folder:
+            fresh, old = Path(folder) / "new", Path(folder) / "old"
+            fresh.mkdir()
+            yield fresh
+            if entry.exists():
+                entry.rename(old)
+            fresh.rename(entry)
+    except OSError as error:
+        do = "Free space there, or name another repository"
+        raise StoreError(
+            problem(str(entry), "a place that can be written", error.strerror or str(error), do)
+        ) from error
 
 
 def render_config(model: Path, card: Card, serving: Serving = Serving()) -> ModelConfig:

@@ -33,6 +33,11 @@ class Head(Frozen):
     threshold: float = 0.0
 
 
+LAYERS_NEAR = 0.9999
+"""Share of the values of a quantized graph's layers that must lie within one step of the source's. Not all of them can:
+on x86, torch's own depthwise kernels add two products in 16 bits, which saturate now and then."""
+
+
 class Parity(Frozen):
     """How the exported graph answers beside its source on probe images.
 
@@ -41,8 +46,13 @@ class Parity(Frozen):
         torch_max_abs: largest |torch - ONNX Runtime| over all scores.
         batch_max_abs: largest |batch 1 - batch N| over all scores in ONNX Runtime.
         served_max_abs: largest |ONNX Runtime - served|; None where no server could be started.
-        flips: decisions that differ between any two of them.
+        flips: decisions that differ between any two of them; of a quantized model, between any two that run the graph.
         tolerance: what the differences were held against.
+        agreement: share of the probes that a quantized graph decides as its source, whose own kernels round otherwise;
+            None where every score is held against the source's.
+        layers_equal: share of all the layers' values that are the source's exactly, each layer asked with the source's
+            own input; None where layers were not compared.
+        layers_near: share of them that are at most one quantization step off.
     """
 
     probes: PositiveInt
@@ -51,12 +61,18 @@ class Parity(Frozen):
     served_max_abs: float | None
     flips: int
     tolerance: float
+    agreement: float | None = None
+    layers_equal: float | None = None
+    layers_near: float | None = None
 
     @property
     def passed(self) -> bool:
-        """Whether every difference is within tolerance and no decision flipped."""
-        differences = (self.torch_max_abs, self.batch_max_abs, self.served_max_abs or 0.0)
-        return all(value <= self.tolerance for value in differences) and self.flips == 0
+        """Whether every difference is within tolerance, no decision flipped, and layers are their source's."""
+        differences = [self.batch_max_abs, self.served_max_abs or 0.0]
+        if self.agreement is None:
+            differences.append(self.torch_max_abs)
+        near = self.layers_near is None or self.layers_near >= LAYERS_NEAR
+        return all(value <= self.tolerance for value in differences) and self.flips == 0 and near
 
 
 class Card(Frozen):

@@ -146,6 +146,8 @@ def serve(
 
 @app.command(
     epilog="Examples:\n\n  harness export dif.miniature"
+    "\n\n  harness export resnet50.tv_float --weights DEFAULT --repository DIR"
+    "\n\n  harness export mobilenet_v2.ort_int8 --weights FILE --images DIR --method Entropy --repository DIR"
     "\n\n  harness export dif.published --checkpoints DIR --filter bilateral --claims FILE --repository DIR"
 )
 def export(
@@ -158,11 +160,29 @@ def export(
     ] = None,
     claims: Annotated[str | None, typer.Option(help="CSV of published figures.")] = None,
     tag: Annotated[str | None, typer.Option(help="Last part of the entry's name.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="A classifier's weights: a name of torchvision's, a file, or seeded:N.")
+    ] = None,
+    images: Annotated[str | None, typer.Option(help="Folder of calibration images, for quantization.")] = None,
+    method: Annotated[str | None, typer.Option(help="Calibration: MinMax, Entropy or Percentile.")] = None,
+    reduce_range: Annotated[
+        bool, typer.Option("--reduce-range", help="Weights of 7 bits, for processors without VNNI.")
+    ] = False,
 ) -> None:
     """Turn weights into a model repository entry, and prove that it answers as they do."""
     from harness.listing import load_catalog
 
-    given = {"device": device, "checkpoints": checkpoints, "filter": filter_, "claims": claims, "tag": tag}
+    given = {
+        "device": device,
+        "checkpoints": checkpoints,
+        "filter": filter_,
+        "claims": claims,
+        "tag": tag,
+        "weights": weights,
+        "images": images,
+        "method": method,
+        "reduce_range": "yes" if reduce_range else None,
+    }
     options = {key: value for key, value in given.items() if value is not None}
     load_catalog().export_model(name, repository=repository, options=options, say=_say)
 

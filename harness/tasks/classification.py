@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from harness.card import Card
-from harness.errors import CardError, problem
+from harness.errors import CardError, DataError, problem
 from harness.metrics.multiclass import calibration_error, divergence, log_probabilities, within_top
 from harness.models import VARIANT
 from harness.plan import Cell
@@ -109,7 +109,8 @@ class PairFigures:
             ``positive_flips`` as shares of the images (flips: of those with a target) with Wilson intervals; ``kl``,
             the mean divergence from the reference in nats, and ``top1_change``, candidate minus reference, with
             bootstrap intervals clustered by source image.
-        p: McNemar's p-value that both are equally often right, Holm-adjusted over the condition's pairs.
+        p: McNemar's p-value that both are equally often right, Holm-adjusted over the condition's pairs (variants
+            apart).
         largest: largest difference of any score.
         flips: disagreements, the largest divergence first, negative flips before all others.
     """
@@ -158,6 +159,7 @@ def evaluate_classes(
 
     Raises:
         CardError: a model that is no classifier, or two of a pair with different classes.
+        DataError: a target that is none of a model's classes.
     """
     names = list(dict.fromkeys(cell.model for cell in cells))
     for name in names:
@@ -179,7 +181,8 @@ def evaluate_classes(
             _compare(store, (a, cards[a], judged[a], asked[a]), (b, cards[b], judged[b], asked[b]), resamples, seed)
             for a, b in paired
         ]
-        pairs += [replace(row, p=p) for row, p in zip(rows, holm([row.p for row in rows]), strict=True)]
+        for family in ([row for row in rows if not row.variant], [row for row in rows if row.variant]):
+            pairs += [replace(row, p=p) for row, p in zip(family, holm([row.p for row in family]), strict=True)]
     records = sum(cell.images for cell in cells)
     return Classification(task, task.degradations, models, pairs, records, dict(sorted(failures.items())))
 
@@ -198,7 +201,11 @@ def pairs_of(names: Sequence[str], reference: str) -> list[tuple[str, str]]:
 
 
 def judge(cells: Sequence[Cell], card: Card, store: CellStore) -> Judged:
-    """Reduce one model's records under one condition to what figures need."""
+    """Reduce one model's records under one condition to what figures need.
+
+    Raises:
+        DataError: a target that is none of the model's classes.
+    """
     parts: list[tuple[NDArray[np.int64], Bools, Floats, Floats]] = []
     tables: list[pa.Table] = []
     failures: dict[str, int] = {}
@@ -208,6 +215,10 @@ def judge(cells: Sequence[Cell], card: Card, store: CellStore) -> Judged:
             failures[reason] = failures.get(reason, 0) + count
         tables.append(good.select(["sample", "source", "target"]))
         targets = _targets(good)
+        if targets.max(initial=-1) >= card.outputs:
+            what, got = f"targets of {cell.data}", f"class {targets.max()}"
+            do = f"Leave {cell.model} out of the task's models, or correct the targets"
+            raise DataError(problem(what, f"one of the {card.outputs} classes of {cell.model}, from 0", got, do))
         for start in range(0, good.num_rows, ROWS):
             scores = _scores(good.slice(start, ROWS), card)
             logs, wanted = log_probabilities(scores, card.score), targets[start : start + ROWS]

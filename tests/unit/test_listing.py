@@ -74,7 +74,7 @@ def test_runs_are_listed_oldest_first_with_how_they_ended(tmp_path: Path) -> Non
     save(tmp_path, "b", "2026-01-02T00:00:00+00:00", "complete", "INVALID: 3 of 9 failed")
     save(tmp_path, "c", "2026-01-03T00:00:00+00:00", "interrupted")
     save(tmp_path, "a", "2026-01-01T00:00:00+00:00", "complete", "VALID")
-    rows = [(name, text.strip()) for name, text in LISTINGS["runs"](tmp_path, tmp_path)]
+    rows = [(name, text.strip()) for name, text in LISTINGS["runs"](Path("no repository"), tmp_path)]
     assert rows == [("a", "complete VALID"), ("b", "complete INVALID: 3 of 9 failed"), ("c", "interrupted")]
 
 
