@@ -24,6 +24,10 @@ CENTRED = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 """Mean and standard deviation of inputs in [0, 1]; Inception's are what `transform_input` makes of the others."""
 
 
+SPREAD = 2.0
+"""Standard deviation of a seeded network's logits, about a trained one's."""
+
+
 @dataclass(frozen=True)
 class Architecture:
     """One network of torchvision.
@@ -180,7 +184,7 @@ def fold_batch_norm(network: nn.Module) -> None:
 
 
 def seed_weights(network: nn.Module, seed: int, architecture: Architecture) -> None:
-    """Draw weights (He et al., ICCV 2015) and set batch statistics from noise images, so that activations keep size."""
+    """Draw weights (He et al., ICCV 2015), and set batch statistics and the logits' spread from noise images."""
     generator = torch.Generator().manual_seed(seed)
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
@@ -195,9 +199,12 @@ def seed_weights(network: nn.Module, seed: int, architecture: Architecture) -> N
     for module in network.modules():
         if isinstance(module, nn.Dropout):
             module.eval()
+    images = noise(4, architecture, seed)
     with torch.no_grad():
-        network(noise(4, architecture, seed))
-    network.eval()
+        network(images)
+        network.eval()
+        last = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)][-1]
+        last.weight.mul_(SPREAD / network(images).std())
 
 
 def noise(count: int, architecture: Architecture, seed: int) -> Tensor:

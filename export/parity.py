@@ -153,7 +153,9 @@ def words(parity: Parity) -> str:
 
 
 def _distance(a: NDArray[Any], b: NDArray[Any]) -> float:
-    return float(np.abs(a.astype(np.float64) - b).max())
+    """Return the largest difference, of images with scores beyond 1 in units of their largest one."""
+    unit = np.maximum(1.0, np.abs(b.astype(np.float64)).max(axis=1, keepdims=True))
+    return float((np.abs(a.astype(np.float64) - b) / unit).max())
 
 
 def _flips(answers: list[NDArray[Any]], card: Card) -> int:

@@ -32,7 +32,8 @@ def fingerprint() -> dict[str, str]:
         "discern": __version__,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "processor": _processor(),
+        "processor": (processor := _processor()),
+        "int8 sums": int8_sums(processor),
         "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
         "byte order": sys.byteorder,
     }
@@ -52,6 +53,16 @@ def source_digest() -> str:
     for path in sorted(root.rglob("*.py")):
         digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
+
+
+def int8_sums(processor: str) -> str:
+    """Return how products of int8 are added on a processor, given its name and flags."""
+    flags = processor.split()
+    if any("vnni" in flag or "amx" in flag for flag in flags):
+        return "32 bits (VNNI)"
+    if "avx2" in flags:
+        return "16 bits, which saturate (no VNNI): quantize with reduce_range"
+    return "unknown"
 
 
 def _processor() -> str:

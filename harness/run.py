@@ -154,7 +154,7 @@ def estimate(asked: Asked, events: Events) -> Estimated:
             open=sum(todo[cell.key] for cell in unique),
             requests=sum(requests.values()),
             seconds=sum(requests[cell.key] * pace[cell.model] for cell in unique),
-            bytes=sum(todo[cell.key] * (48 + 4 * len(ready.models[cell.model].card.heads)) for cell in unique),
+            bytes=sum(todo[cell.key] * (48 + 4 * ready.models[cell.model].card.outputs) for cell in unique),
         )
 
 
@@ -254,7 +254,7 @@ def _classified(
     suite, cells = ready.suite, plan.of(task.name)
     cards = {name: model.card for name, model in ready.models.items()}
     found = evaluate_classes(task, cells, cards, store.cells, suite.resamples, suite.seed)
-    tiles = tuple(flip_tiles(found, cards[cells[0].model].classes, data, suite.report.mistakes))
+    tiles = tuple(flip_tiles(found, cards, data, suite.report.mistakes))
     return list(classification_sections(found, tiles, many)), found.records, found.failures
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from harness.models import VARIANT
 from harness.report.tree import Block, Cell, Column, Curves, Section, Sheet, Table, Tile
-from harness.tasks.classification import Classification, PairFigures
+from harness.tasks.classification import MOST_FLIPS, Classification, PairFigures
 
 CLEAN = "none"
 
@@ -27,33 +27,36 @@ def classification_sections(found: Classification, tiles: Sequence[Tile], many: 
         "Clean images, best top-1 first. Rates have 95 % Wilson intervals, other figures bootstrap intervals that"
         " resample source images.",
     )
-    made = [row for row in found.pairs if not row.variant]
+    clean = [row for row in found.pairs if row.condition == CLEAN]
+    made = [row for row in clean if not row.variant]
     if made:
-        yield Section(f"{prefix}Against the model it was made from", (_pairs(made, f"{name}_pairs"),), _FLIPS)
-    variants = [row for row in found.pairs if row.variant]
+        table = _pairs(made, f"{name}_pairs", "Models and their references")
+        yield Section(f"{prefix}Against the model it was made from", (table,), f"Clean images. {_FLIPS}")
+    variants = [row for row in clean if row.variant]
     if variants:
-        yield Section(
-            f"{prefix}Serving sensitivity",
-            (_pairs(variants, f"{name}_variants"),),
-            "One model asked in two ways. Whatever differs here is the serving's doing, and the floor under every"
-            " comparison above.",
+        table = _pairs(variants, f"{name}_variants", "Models and their variants")
+        intro = (
+            "Clean images, one model asked in two ways. Whatever differs here is the serving's doing, and the floor"
+            " under every comparison of models."
         )
+        yield Section(f"{prefix}Serving sensitivity", (table,), intro if made else f"{intro} {_FLIPS}")
     if len(found.conditions) > 1:
         yield Section(f"{prefix}Degradations", tuple(_curves(found)), detail=True)
     if tiles:
-        title = "Images that a pair decides differently, negative flips first"
+        title = "Clean images that a pair decides differently, negative flips first"
         yield Section(f"{prefix}Disagreements", (Sheet(f"{name}_flips", title, tuple(tiles)),), detail=True)
     yield Section(
         f"{prefix}All figures",
-        (_figures(found), _pairs(found.pairs, f"{name}_all_pairs"), _flips(found)),
+        (_figures(found), _pairs(found.pairs, f"{name}_all_pairs", "Pairs under every condition"), _flips(found)),
         detail=True,
     )
 
 
 _FLIPS = (
     "Agreement is the share of images that both decide alike. A negative flip is an image that the reference decides"
-    " rightly and the other does not. KL is the mean divergence from the reference's probabilities, in nats. p is"
-    " McNemar's, Holm-adjusted."
+    " rightly and the other does not, a positive flip the reverse; their difference is the change of top-1, in"
+    " percentage points. KL is the mean divergence from the reference's probabilities. p is McNemar's, that both are"
+    " equally often right, Holm-adjusted over the pairs of one condition, variants apart."
 )
 
 
@@ -75,18 +78,18 @@ def _leaderboard(found: Classification) -> Table:
     return Table(f"{found.task.name}_leaderboard", "Leaderboard", columns, rows)
 
 
-def _pairs(pairs: Sequence[PairFigures], name: str) -> Table:
-    conditions = {row.condition for row in pairs}
+def _pairs(pairs: Sequence[PairFigures], name: str, title: str) -> Table:
+    several = len({row.condition for row in pairs}) > 1
     columns = (
         Column("candidate", "model"),
         Column("reference", "held against"),
-        *((Column("condition", "condition"),) if len(conditions) > 1 else ()),
-        Column("agreement", "agreement", "percent", "high"),
-        Column("negative_flips", "negative flips", "percent", "low"),
+        *((Column("condition", "condition"),) if several else ()),
+        Column("agreement", "agreement", "percent", None if several else "high"),
+        Column("negative_flips", "negative flips", "percent", None if several else "low"),
         Column("positive_flips", "positive flips", "percent"),
         Column("top1_change", "top-1 change", "percent"),
         Column("p", "p", "float"),
-        Column("kl", "KL, nats", "float", "low"),
+        Column("kl", "KL, nats", "float", None if several else "low"),
         Column("largest", "largest difference of a score", "float"),
         Column("images", "images", "int"),
     )
@@ -102,7 +105,7 @@ def _pairs(pairs: Sequence[PairFigures], name: str) -> Table:
         }
         for row in pairs
     )
-    return Table(name, "Pairs", columns, rows)
+    return Table(name, title, columns, rows)
 
 
 def _curves(found: Classification) -> Iterator[Block]:
@@ -157,7 +160,7 @@ def _figures(found: Classification) -> Table:
         }
         for row in found.models
     )
-    return Table(f"{found.task.name}_figures", "Models", columns, rows)
+    return Table(f"{found.task.name}_figures", "Models under every condition", columns, rows)
 
 
 def _flips(found: Classification) -> Table:
@@ -184,4 +187,5 @@ def _flips(found: Classification) -> Table:
         if row.condition == CLEAN
         for flip in row.flips
     )
-    return Table(f"{found.task.name}_disagreements", "Clean images that a pair decides differently", columns, rows)
+    title = f"Clean images that a pair decides differently, at most {MOST_FLIPS} a pair"
+    return Table(f"{found.task.name}_disagreements", title, columns, rows)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from itertools import islice
 
 import numpy as np
 from PIL import Image as PILImage
 
+from harness.card import Card
 from harness.data.sample import FAKE, Dataset, Sample
 from harness.errors import ImageError
 from harness.images import decode
 from harness.report.tree import Tile
-from harness.tasks.classification import Classification
+from harness.tasks.classification import Classification, Flip, PairFigures
 from harness.tasks.detection import Detection, Mistake
 
 SIDE = 128
@@ -48,17 +50,21 @@ def mistake_tiles(detection: Detection, data: Dataset, most: int) -> Iterator[Ti
         yield Tile(picture, f"{sample.subset}: {truth}, called {said}", detail)
 
 
-def flip_tiles(found: Classification, classes: Sequence[str], data: Dataset, most: int) -> Iterator[Tile]:
-    """Yield clean images that a pair decides differently, each once.
+def flip_tiles(found: Classification, cards: Mapping[str, Card], data: Dataset, most: int) -> Iterator[Tile]:
+    """Yield clean images that a pair decides differently, each once: negative flips first, the pairs taking turns.
 
     Args:
         found: figures with flips.
-        classes: names of the classes.
+        cards: the models' cards by name; their classes have names.
         data: where the images are; one that is gone is left out.
         most: how many pictures.
     """
-    flips = [(row, flip) for row in found.pairs if row.condition == "none" and not row.variant for flip in row.flips]
-    chosen = {flip.sample: (row, flip) for row, flip in reversed(flips[:most])}
+    pairs = [row for row in found.pairs if row.condition == "none" and not row.variant]
+    flips = [(flip.reference != flip.target, place, row, flip) for row in pairs for place, flip in enumerate(row.flips)]
+    first: dict[str, tuple[PairFigures, Flip]] = {}
+    for _, _, row, flip in sorted(flips, key=lambda item: item[:2]):
+        first.setdefault(flip.sample, (row, flip))
+    chosen = dict(islice(first.items(), most))
     samples = {
         sample.path: sample
         for info in (data.subsets() if chosen else ())
@@ -66,7 +72,8 @@ def flip_tiles(found: Classification, classes: Sequence[str], data: Dataset, mos
         for sample in data.samples(info.subset, info.split)
         if sample.path in chosen
     }
-    for name, (row, flip) in sorted(chosen.items()):
+    for name, (row, flip) in chosen.items():
+        classes = cards[row.reference].classes
         try:
             picture = thumbnail(data.read(samples[name]))
         except (ImageError, KeyError):

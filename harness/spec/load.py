@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -34,7 +35,10 @@ def load_suite(path: Path, settings: Sequence[str] = (), environ: Mapping[str, s
 
 
 def _complaints(error: ValidationError, source: Source) -> Iterable[str]:
-    for detail in error.errors(include_url=False):
+    details = error.errors(include_url=False)
+    for detail in details:
+        if detail["type"] == "too_short" and any(_below(other["loc"], detail["loc"]) for other in details):
+            continue
         where = tuple(part for part in detail["loc"] if _in_data(part))
         key = ".".join(str(part) for part in where) or "suite"
         place = source.locate(where)
@@ -46,11 +50,22 @@ def _complaints(error: ValidationError, source: Source) -> Iterable[str]:
                 yield f"{place}: {key}: expected a known key, got {where[-1]!r}. {hint}"
             case "missing":
                 yield f"{place}: {key}: expected a value, got nothing. Add `{where[-1]}: ...`."
+            case "union_tag_invalid":
+                kinds = [kind.removeprefix(TAG) for kind in re.findall(r"'([^']*)'", detail["ctx"]["expected_tags"])]
+                kind = str(detail["ctx"]["tag"]).removeprefix(TAG)
+                hint = did_you_mean(kind, kinds)
+                place = source.locate((*where, "kind"))
+                yield f"{place}: {key}: expected a kind among {', '.join(kinds)}, got {kind!r}. {hint}"
             case "value_error":
                 yield f"{place}: {key}: {detail['msg'].removeprefix('Value error, ').removesuffix('.')}."
             case _:
                 wanted = detail["msg"].removeprefix("Input should be ").rstrip(".")
                 yield f"{place}: {key}: expected {wanted}, got {_short(got)}. Correct it."
+
+
+def _below(where: Sequence[str | int], above: Sequence[str | int]) -> bool:
+    """Whether a location lies within another: a list counts as empty where all of its items are wrong."""
+    return len(where) > len(above) and tuple(where[: len(above)]) == tuple(above)
 
 
 def _in_data(part: str | int) -> bool:
@@ -60,22 +75,22 @@ def _in_data(part: str | int) -> bool:
 
 def _known_keys(where: Sequence[str | int]) -> list[str]:
     """Return the keys that the type at a location takes, walking the suite's types."""
-    model: Any = Suite
+    found: Any = Suite
     for part in where:
-        tagged = str(part).startswith(TAG)
-        model = TASKS[str(part).removeprefix(TAG)] if tagged else _inner(model, part)
-        if model is None:
-            return []
-    return sorted(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+        found = _inner(found, part)
+    model = next(iter(_models_in(found)), None)
+    return sorted(model.model_fields) if model else []
 
 
-def _inner(model: Any, part: str | int) -> Any:
-    if isinstance(model, type) and issubclass(model, BaseModel) and isinstance(part, str):
-        field = model.model_fields.get(part)
-        annotation = field.annotation if field else None
-    else:
-        annotation = model
-    return next(iter(_models_in(annotation)), None)
+def _inner(annotation: Any, part: str | int) -> Any:
+    """Return the type of what stands at a key, an index or a task's tag."""
+    if str(part).startswith(TAG):
+        return TASKS[str(part).removeprefix(TAG)]
+    if get_origin(annotation) in (dict, tuple):
+        return get_args(annotation)[1 if get_origin(annotation) is dict else 0]
+    model = next(iter(_models_in(annotation)), None)
+    field = model.model_fields.get(str(part)) if model else None
+    return field.annotation if field else None
 
 
 def _models_in(annotation: Any) -> Iterable[type[BaseModel]]:

@@ -336,7 +336,7 @@ TAG = "task:"
 
 def _kind(value: Any) -> str:
     kind = value.get("kind", "detection") if isinstance(value, dict) else getattr(value, "kind", "detection")
-    return TAG + (kind if kind in TASKS else "detection")
+    return f"{TAG}{kind}"
 
 
 TASKS: dict[str, type[DetectionTask] | type[ClassificationTask]] = {
