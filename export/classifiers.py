@@ -245,7 +245,7 @@ def _state(names: type[models.WeightsEnum], weights: str) -> dict[str, Tensor]:
         what = str(error).partition("\n")[0]
         raise CheckpointError(problem(str(path), "a state dict of tensors", what, "Save state_dict() alone")) from error
     said = said.get("state_dict", said) if isinstance(said, dict) else said
-    if not isinstance(said, dict) or not all(isinstance(item, Tensor) for item in said.values()):
+    if not isinstance(said, dict) or not any(isinstance(item, Tensor) for item in said.values()):
         raise CheckpointError(problem(str(path), "a state dict of tensors", type(said).__name__, "Save state_dict()"))
     return said
 

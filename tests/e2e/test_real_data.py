@@ -80,3 +80,31 @@ def test_the_audit_finds_mixed_formats_by_itself(published: Path, suites: Path, 
     assert audit.loc["durall_gan128", "verdict"] == "confounded"
     assert audit.loc["eenx16", "is_it_a_jpeg"] == 0.5
     assert set(audit["verdict"]) <= {"confounded", "clean", "untestable"}
+
+
+STATED = {"mobilenet_v2.tv_float": 0.857, "mobilenet_v2.tv_int8": 0.800, "squeezenet1_1.tv_float": 0.573}
+"""Top-1 on these photographs as measured by other code."""
+
+FILES = {
+    "mobilenet_v2.tv_float": "mobilenet_v2_float_folded.pth",
+    "mobilenet_v2.tv_int8": "mobilenet_v2_int8_torchscript.pth",
+    "squeezenet1_1.tv_float": "squeezenet1_1.pth",
+}
+
+
+def test_real_classifiers_float_and_int8(discern_data: Path, suites: Path, tmp_path: Path) -> None:
+    for name, file in FILES.items():
+        weights = discern_data / "weights" / file
+        harness({}, "export", name, "--weights", weights, "--repository", tmp_path / "repository")
+    environ = {"CLASSIFIERS_REPOSITORY": str(tmp_path / "repository"), "IMAGENET_ROOT": str(discern_data / "imagenet")}
+    folder = harness(environ, "run", suites / "classifiers_quantized.yaml", "--out", tmp_path / "out")
+    board, pairs, variants = (
+        pd.read_csv(folder / "tables" / f"quantized_{name}.csv").set_index(index)
+        for name, index in (("leaderboard", "model"), ("pairs", "candidate"), ("variants", "candidate"))
+    )
+    for name, stated in STATED.items():
+        assert board.loc[name, "top1_low"] <= stated <= board.loc[name, "top1_high"], name
+    assert 0.8 < pairs.loc["mobilenet_v2.tv_int8", "agreement"] < 0.95
+    served = variants.filter(like="@served", axis=0)
+    assert len(served) == 3
+    assert (served["agreement"] == 1).all()
