@@ -8,9 +8,11 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast, get_args
+from typing import Any, cast, get_args
 
+import onnx
 import torch
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from export.bank import Bank
@@ -18,6 +20,8 @@ from export.built import Built, Export
 from export.checkpoints import read_dif_bank
 from export.classifier_catalog import CLASSIFIERS
 from export.fingerprints import DifBank, dif_card
+from export.gradient import gradient_graph
+from export.gradient_check import check_gradient
 from export.onnx import attach_card, file_sha256, write_onnx
 from export.parity import Answer, ask, check_parity, probe_inputs, words
 from export.residual_filters import load_filter
@@ -25,11 +29,17 @@ from export.triton import Device, Serving, write_entry
 from harness.backends import open_backend
 from harness.backends.base import EndpointOptions
 from harness.card import Card, Parity
-from harness.errors import CardError, CheckpointError, problem
+from harness.errors import CardError, CheckpointError, ParityError, problem
 from harness.names import did_you_mean
 from harness.serving import TritonServer, find_tritonserver
 
 WEIGHTS = Path(__file__).parent / "weights"
+
+GRADIENT_PROBES = 6
+"""Images that a gradient is compared on; autograd in float64 takes seconds for each."""
+
+GRADIENT_TOLERANCE = 1e-3
+"""Of a gradient, relative L2, where float64 takes the graph's decisions."""
 
 DIF_TOLERANCE = 2e-4
 """Of a correlation. The centres of published fingerprints lie 0.002 to 0.016 apart; float32 is exact to about 1e-6 on
@@ -131,7 +141,8 @@ def export_model(
     Args:
         name: one of EXPORTS.
         repository: where the entry goes.
-        options: the builder's arguments, and ``device``: where Triton runs it (``auto``, ``cpu`` or ``gpu``).
+        options: the builder's arguments; ``device``: where Triton runs it (``auto``, ``cpu`` or ``gpu``); and
+            ``with_gradient``: ``yes`` for a second entry, ``NAME.gradient``.
         say: receives a line a stage.
 
     Raises:
@@ -139,7 +150,11 @@ def export_model(
     """
     arguments = dict(options)
     serving = Serving(_device(arguments.pop("device", "auto")))
+    with_gradient = arguments.pop("with_gradient", "no") == "yes"
     built = build(name, arguments)
+    if with_gradient and (built.rounds or built.card.task != "classification"):
+        got = f"{built.card.task}, {'quantized' if built.rounds else 'float'}"
+        raise CardError(problem(f"gradient of {name}", "a float classifier", got, "Take the tag tv_float"))
     inputs = probe_inputs(built.card)
     with tempfile.TemporaryDirectory(prefix="discern-export-") as folder:
         model = Path(folder) / "model.onnx"
@@ -162,8 +177,34 @@ def export_model(
                 layers=built.layers(inputs) if built.layers else None,
             )
         entry = write_entry(repository, model, built.card.model_copy(update={"parity": parity}), serving)
-    say(f"{entry.name}: parity holds ({words(parity)}); written to {entry.folder}")
+        say(f"{entry.name}: parity holds ({words(parity)}); written to {entry.folder}")
+        if with_gradient:
+            _export_gradient(built, model, inputs[:GRADIENT_PROBES], repository, serving, say)
     return parity
+
+
+def _export_gradient(
+    built: Built, model: Path, inputs: NDArray[Any], repository: Path, serving: Serving, say: Callable[[str], None]
+) -> None:
+    """Write the entry that answers with a loss and its gradient too, once it agrees with autograd.
+
+    Raises:
+        ParityError: the graph differs from autograd by more than the decisions of rectifiers can explain.
+    """
+    name = f"{built.card.name}.gradient"
+    say(f"{name}: writing the backward graph and comparing it with autograd")
+    card = built.card.model_copy(
+        update={"name": name, "task": "gradient", "summary": f"Loss and gradient by the image of {built.card.name}"}
+    )
+    target = model.with_name("gradient.onnx")
+    onnx.save(gradient_graph(onnx.load(model), card), target)
+    found = check_gradient(built.module, target, card, inputs)
+    if not found.explained(GRADIENT_TOLERANCE):
+        what, do = f"gradient of {built.card.name}", "Compare the adjoints one by one"
+        raise ParityError(problem(what, f"autograd's within {GRADIENT_TOLERANCE:g}", found.words(), do))
+    training = {**card.training, "gradient": found.words()}
+    entry = write_entry(repository, target, card.model_copy(update={"training": training}), serving)
+    say(f"{entry.name}: agrees with autograd ({found.words()}); written to {entry.folder}")
 
 
 def build(name: str, options: Mapping[str, str]) -> Built:

@@ -81,7 +81,8 @@ class Card(Frozen):
 
     Attributes:
         name: ``dif.miniature``; lower case, at least one dot.
-        task: what its answers mean.
+        task: what its answers mean; a ``gradient`` entry answers with a classifier's logits, a loss and its gradient,
+            has more inputs than ``input``, and is never meant by a wildcard.
         summary: one sentence.
         preprocess: what turns a decoded image into ``input``.
         input: name of the input tensor; batch first.
@@ -98,7 +99,7 @@ class Card(Frozen):
     """
 
     name: str = Field(pattern=NAME_PATTERN)
-    task: Literal["detection", "classification", "fingerprint", "attribution"] = "detection"
+    task: Literal["detection", "classification", "fingerprint", "attribution", "gradient"] = "detection"
     summary: str = ""
     preprocess: Preprocess = Preprocess()
     input: str = "image"

@@ -165,6 +165,9 @@ def export(
     ] = None,
     images: Annotated[str | None, typer.Option(help="Folder of calibration images, for quantization.")] = None,
     method: Annotated[str | None, typer.Option(help="Calibration: MinMax, Entropy or Percentile.")] = None,
+    with_gradient: Annotated[
+        bool, typer.Option("--with-gradient", help="Write NAME.gradient too: loss and gradient by the image.")
+    ] = False,
     reduce_range: Annotated[
         bool, typer.Option("--reduce-range", help="Weights of 7 bits, for processors without VNNI.")
     ] = False,
@@ -182,6 +185,7 @@ def export(
         "images": images,
         "method": method,
         "reduce_range": "yes" if reduce_range else None,
+        "with_gradient": "yes" if with_gradient else None,
     }
     options = {key: value for key, value in given.items() if value is not None}
     load_catalog().export_model(name, repository=repository, options=options, say=_say)

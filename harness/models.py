@@ -101,7 +101,8 @@ def _addresses(
         for name, asked, _ in _variants(spec.name, spec):
             yield Wanted(name, asked, spec.endpoint, scheme if scheme in HERE else spec.endpoint)
         return
-    for entry in find_entries(repository, spec.name):
+    found = find_entries(repository, spec.name)
+    for entry in [item for item in found if item.card.task != "gradient" or item.name == spec.name]:
         for name, asked, elsewhere in _variants(entry.name, spec):
             if everything or elsewhere:
                 yield Wanted(name, asked, served(entry.name) if served else "", "grpc:served")

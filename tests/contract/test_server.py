@@ -174,3 +174,27 @@ def test_a_missing_server_names_the_command_that_installs_one(mean: Path, monkey
     server.stop()
     assert not server._home.exists()
     assert os.environ.get("PYTHONHOME") is None
+
+
+def test_a_served_gradient_is_the_one_in_process(tmp_path: Path) -> None:
+    catalog = pytest.importorskip("export.catalog", reason="exporting needs the extra `export`")
+    options = {"weights": "seeded:0", "with_gradient": "yes"}
+    catalog.export_model("squeezenet1_1.tv_float", repository=tmp_path / "r", options=options)
+    name = "squeezenet1_1.tv_float.gradient"
+    random = np.random.default_rng(0)
+    inputs = {
+        "image": random.random((2, 3, 224, 224), np.float32),
+        "target": random.normal(size=(2, 1000)).astype(np.float32),
+        "mode": np.array([[0], [1]], np.int32),
+        "temperature": np.full((2, 1), 4, np.float32),
+    }
+    here = open_backend(f"onnx:{tmp_path / 'r' / name / '1' / 'model.onnx'}", EndpointOptions())
+    with TritonServer(tmp_path / "r", [name]) as server:
+        there = open_backend(server.grpc_url(name), EndpointOptions())
+        wanted, found = here.infer(inputs), there.infer(inputs)
+        there.close()
+    assert set(found) == {"logits", "loss", "gradient"}
+    assert found["gradient"].shape == (2, 3, 224, 224)
+    assert np.abs(found["gradient"]).max() > 0
+    for key, value in wanted.items():
+        np.testing.assert_array_equal(found[key], value)
