@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from harness.card import Card
 from harness.data.sample import FAKE, Dataset, SubsetInfo, reals_for
-from harness.errors import SuiteError, problem
-from harness.models import Model
+from harness.errors import CardError, SuiteError, problem
+from harness.models import VARIANT, Model
 from harness.names import did_you_mean
 from harness.spec.suite import (
     AtFprThreshold,
@@ -137,6 +138,48 @@ def tested_subsets(task: DetectionTask, infos: Sequence[SubsetInfo]) -> tuple[li
     return generators, sorted(paired or reals)
 
 
+def pairs_of(names: Sequence[str], reference: str) -> list[tuple[str, str]]:
+    """Return (reference, candidate): a variant with its model, and a model with its architecture's reference.
+
+    Raises:
+        SuiteError: several models of one architecture match ``reference``.
+    """
+    base = [name for name in names if VARIANT not in name and fnmatchcase(name, reference)]
+    references: dict[str, str] = {}
+    for name in base:
+        held = references.setdefault(name.partition(".")[0], name)
+        if held != name:
+            raise SuiteError(
+                problem(f"reference {reference!r}", "one model an architecture", f"{held} and {name}", "Name it closer")
+            )
+    found = []
+    for name in names:
+        model, marked, _ = name.partition(VARIANT)
+        other = model if marked else references.get(name.partition(".")[0])
+        if other in names and other != name:
+            found.append((str(other), name))
+    return found
+
+
+def classifier_pairs(task: ClassificationTask, cards: Mapping[str, Card]) -> list[tuple[str, str]]:
+    """Return the pairs that a classification task compares.
+
+    Raises:
+        CardError: a model that is no classifier, or two of a pair with other classes.
+        SuiteError: several references of one architecture.
+    """
+    for name, card in cards.items():
+        if not card.classes:
+            what = f"task {task.name}: model {name}"
+            raise CardError(problem(what, "a card with classes", card.task, "Leave it out of the task's models"))
+    pairs = pairs_of(list(cards), task.reference)
+    for first, second in pairs:
+        if cards[first].classes != cards[second].classes:
+            what = f"models {first} and {second}"
+            raise CardError(problem(what, "the same classes", "different ones", "Compare models of one set of classes"))
+    return pairs
+
+
 def _cells(
     suite: Suite,
     task: DetectionTask | ClassificationTask,
@@ -147,7 +190,11 @@ def _cells(
 ) -> Iterator[Cell]:
     infos = data.subsets()
     names = select(task.models, list(models), f"task {task.name}: models")
-    wanted = _asked_in_detection(task, infos) if isinstance(task, DetectionTask) else _asked_of_classes(task, infos)
+    if isinstance(task, DetectionTask):
+        wanted = _asked_in_detection(task, infos)
+    else:
+        classifier_pairs(task, {name: models[name].card for name in names})
+        wanted = _asked_of_classes(task, infos)
     sample = suite.data[task.data].resolved().sample
     limits = [value for value in (sample.per_subset, limit) if value is not None]
     sample = SampleSpec(per_subset=min(limits) if limits else None, seed=sample.seed)

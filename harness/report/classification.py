@@ -6,9 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from harness.models import VARIANT
 from harness.report.tree import Block, Cell, Column, Curves, Section, Sheet, Table, Tile
-from harness.tasks.classification import MOST_FLIPS, Classification, PairFigures
-
-CLEAN = "none"
+from harness.tasks.classification import CLEAN, MOST_FLIPS, Classification, PairFigures
 
 
 def classification_sections(found: Classification, tiles: Sequence[Tile], many: bool) -> Iterator[Section]:
@@ -24,8 +22,8 @@ def classification_sections(found: Classification, tiles: Sequence[Tile], many: 
     yield Section(
         f"{prefix}Leaderboard",
         (_leaderboard(found),),
-        "Clean images, best top-1 first. Rates have 95 % Wilson intervals, other figures bootstrap intervals that"
-        " resample source images.",
+        "Clean images, best top-1 first; models that McNemar's test can't tell apart (Holm, 5 %) share a rank. Rates"
+        " have 95 % Wilson intervals, other figures bootstrap intervals that resample source images.",
     )
     clean = [row for row in found.pairs if row.condition == CLEAN]
     made = [row for row in clean if not row.variant]
@@ -62,6 +60,7 @@ _FLIPS = (
 
 def _leaderboard(found: Classification) -> Table:
     columns = (
+        Column("rank", "rank", "int"),
         Column("model", "model"),
         Column("top1", "top-1", "percent", "high"),
         Column("top5", "top-5", "percent", "high"),
@@ -71,7 +70,13 @@ def _leaderboard(found: Classification) -> Table:
         Column("failed", "failed", "int"),
     )
     rows: tuple[Mapping[str, Cell], ...] = tuple(
-        {"model": row.model, "images": row.images, "failed": row.failed, **row.estimates}
+        {
+            "rank": found.ranks.get(row.model),
+            "model": row.model,
+            "images": row.images,
+            "failed": row.failed,
+            **row.estimates,
+        }
         for row in found.of(CLEAN)
         if VARIANT not in row.model
     )

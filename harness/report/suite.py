@@ -72,8 +72,13 @@ def parity_words(model: Model) -> str:
     if parity is None:
         return "none recorded"
     served = "not served" if parity.served_max_abs is None else f"served {parity.served_max_abs:.1e}"
+    torch = f"torch {parity.torch_max_abs:.1e},"
+    if parity.agreement is not None:
+        torch = f"{parity.agreement:.0%} decided as torch,"
+    if parity.layers_equal is not None:
+        torch += f" {parity.layers_equal:.2%} of its layers' values equal,"
     return (
-        f"{'passed' if parity.passed else 'FAILED'} on {parity.probes} probes: torch {parity.torch_max_abs:.1e},"
+        f"{'passed' if parity.passed else 'FAILED'} on {parity.probes} probes: {torch}"
         f" batch {parity.batch_max_abs:.1e}, {served}, {parity.flips} flips (tolerance {parity.tolerance:.0e})"
     )
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -12,18 +11,21 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from harness.card import Card
-from harness.errors import CardError, DataError, problem
+from harness.errors import DataError, problem
 from harness.metrics.multiclass import calibration_error, divergence, log_probabilities, within_top
 from harness.models import VARIANT
-from harness.plan import Cell
+from harness.plan import Cell, classifier_pairs
 from harness.spec.suite import ClassificationTask
-from harness.stats import Estimate, bootstrap_interval, holm, mcnemar
+from harness.stats import Estimate, bootstrap_interval, holm, mcnemar, ranks_with_ties
 from harness.stats.bootstrap import bootstrap
 from harness.store.cells import CellStore
 from harness.tasks.answers import Ids, hashed
 
 ROWS = 4096
 """Images whose probabilities are held at once."""
+
+CLEAN = "none"
+"""The condition that models are ranked under."""
 
 MOST_FLIPS = 24
 """Flips that are kept by name."""
@@ -132,7 +134,16 @@ class PairFigures:
 
 @dataclass(frozen=True)
 class Classification:
-    """All figures of one classification task."""
+    """All figures of one classification task.
+
+    Attributes:
+        task: its spec.
+        conditions: degradations.
+        models, pairs: their figures.
+        records, failures: how many answers were asked for, and how many failed, by reason.
+        ranks: by clean top-1, variants left out, 1 the best; models that McNemar's test (Holm, 5 %) can't tell apart
+            share one, and a model without targets has none.
+    """
 
     task: ClassificationTask
     conditions: Sequence[str]
@@ -140,6 +151,7 @@ class Classification:
     pairs: Sequence[PairFigures]
     records: int
     failures: Mapping[str, int]
+    ranks: Mapping[str, int] = field(default_factory=dict)
 
     def of(self, condition: str) -> list[ModelFigures]:
         """Return the models under one condition, best top-1 first."""
@@ -162,14 +174,11 @@ def evaluate_classes(
         DataError: a target that is none of a model's classes.
     """
     names = list(dict.fromkeys(cell.model for cell in cells))
-    for name in names:
-        if not cards[name].classes:
-            what = f"task {task.name}: model {name}"
-            raise CardError(problem(what, "a card with classes", cards[name].task, "Leave it out of the task's models"))
-    paired = pairs_of(names, task.reference)
+    paired = classifier_pairs(task, {name: cards[name] for name in names})
     models: list[ModelFigures] = []
     pairs: list[PairFigures] = []
     failures: dict[str, int] = {}
+    ranks: dict[str, int] = {}
     for condition in task.degradations:
         asked = {name: [c for c in cells if c.model == name and c.degradation == condition] for name in names}
         judged = {name: judge(asked[name], cards[name], store) for name in names}
@@ -177,6 +186,7 @@ def evaluate_classes(
             for reason, count in item.failures.items():
                 failures[reason] = failures.get(reason, 0) + count
             models.append(_figures(name, condition, item, resamples, seed))
+        ranks = _ranks(judged) if condition == CLEAN else ranks
         rows = [
             _compare(store, (a, cards[a], judged[a], asked[a]), (b, cards[b], judged[b], asked[b]), resamples, seed)
             for a, b in paired
@@ -184,20 +194,7 @@ def evaluate_classes(
         for family in ([row for row in rows if not row.variant], [row for row in rows if row.variant]):
             pairs += [replace(row, p=p) for row, p in zip(family, holm([row.p for row in family]), strict=True)]
     records = sum(cell.images for cell in cells)
-    return Classification(task, task.degradations, models, pairs, records, dict(sorted(failures.items())))
-
-
-def pairs_of(names: Sequence[str], reference: str) -> list[tuple[str, str]]:
-    """Return (reference, candidate): a variant with its model, and a model with its architecture's reference."""
-    base = [name for name in names if VARIANT not in name]
-    references = {name.partition(".")[0]: name for name in base if fnmatchcase(name, reference)}
-    found = []
-    for name in names:
-        model, marked, _ = name.partition(VARIANT)
-        other = model if marked else references.get(name.partition(".")[0])
-        if other in names and other != name:
-            found.append((str(other), name))
-    return found
+    return Classification(task, task.degradations, models, pairs, records, dict(sorted(failures.items())), ranks)
 
 
 def judge(cells: Sequence[Cell], card: Card, store: CellStore) -> Judged:
@@ -248,6 +245,20 @@ def judge(cells: Sequence[Cell], card: Card, store: CellStore) -> Judged:
     )
 
 
+def _ranks(judged: Mapping[str, Judged]) -> dict[str, int]:
+    """Rank models by top-1 over the images that they have targets for."""
+    names = [name for name, item in judged.items() if VARIANT not in name and item.known.any()]
+    p = np.ones((len(names), len(names)))
+    for row, first in enumerate(names):
+        for column, second in enumerate(names[:row]):
+            a, b = judged[first], judged[second]
+            _, here, there = np.intersect1d(a.ids[a.known], b.ids[b.known], return_indices=True)
+            value = mcnemar(a.right[a.known][here], b.right[b.known][there])
+            p[row, column] = p[column, row] = value
+    shares = [float(judged[name].right[judged[name].known].mean()) for name in names]
+    return dict(zip(names, ranks_with_ties(shares, p), strict=True))
+
+
 def _answered(store: CellStore, cell: Cell) -> tuple[pa.Table, dict[str, int]]:
     table = store.read(cell.key)
     failures = {row["values"]: row["counts"] for row in pc.value_counts(table["error"].drop_null()).to_pylist()}
@@ -296,10 +307,7 @@ _Side = tuple[str, Card, Judged, Sequence[Cell]]
 
 
 def _compare(store: CellStore, first: _Side, second: _Side, resamples: int, seed: int) -> PairFigures:
-    (reference, card, a, _), (candidate, other, b, _) = first, second
-    if card.classes != other.classes:
-        what = f"models {reference} and {candidate}"
-        raise CardError(problem(what, "the same classes", "different ones", "Compare models of one set of classes"))
+    (reference, _, a, _), (candidate, _, b, _) = first, second
     ids, here, there = np.intersect1d(a.ids, b.ids, return_indices=True)
     kl = np.zeros(len(ids))
     largest = 0.0

@@ -10,8 +10,8 @@ from scipy.special import log_softmax, rel_entr, softmax
 from scipy.stats import binomtest
 
 from harness.card import Card
-from harness.errors import CardError, DataError
-from harness.plan import Cell
+from harness.errors import CardError, DataError, SuiteError
+from harness.plan import Cell, pairs_of
 from harness.spec.suite import ClassificationTask, SampleSpec
 from harness.stats import holm, wilson
 from harness.store.cells import CellStore
@@ -22,7 +22,6 @@ from harness.tasks.classification import (
     ModelFigures,
     PairFigures,
     evaluate_classes,
-    pairs_of,
 )
 
 CLASSES = tuple("abcdefg")
@@ -356,3 +355,16 @@ def test_the_best_stands_first(tmp_path: Path) -> None:
 def test_the_same_records_give_the_same_figures(tmp_path: Path) -> None:
     bench = Bench(tmp_path).put(FLOAT, [0, 1, 2, 3], [0, 1, 1, 0]).put(INT8, [0, 0, 2, 2], [0, 1, 1, 0])
     assert bench.figures() == bench.figures()
+
+
+def test_two_references_of_one_architecture_are_refused() -> None:
+    with pytest.raises(SuiteError, match=r"one model an architecture, got a\.tv_float and a\.my_float"):
+        pairs_of(["a.tv_float", "a.my_float", "a.int8"], "*float")
+
+
+def test_models_that_cannot_be_told_apart_share_a_rank(tmp_path: Path) -> None:
+    targets = [0] * 40
+    bench = Bench(tmp_path).put("a.best", [0] * 40, targets).put("b.close", [0] * 38 + [1] * 2, targets)
+    bench.put("c.bad", [1] * 35 + [0] * 5, targets).put("a.best@batch1", [0] * 40, targets)
+    bench.put("d.blind", [0] * 40, [None] * 40)
+    assert bench.figures().ranks == {"a.best": 1, "b.close": 1, "c.bad": 3}
