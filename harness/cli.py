@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import warnings
 from pathlib import Path
@@ -228,6 +229,7 @@ def main() -> None:
     """Run the command line; every deliberate error ends in one message and its exit code."""
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # the default one keeps what was freed
     warnings.filterwarnings("ignore", module="PIL")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever stops the job gets what Ctrl-C does
     try:
         app()
     except HarnessError as error:

@@ -101,14 +101,17 @@ def test_killed_at_any_moment_it_ends_the_same(suite: Path, out: Path, first: Pa
     assert contents(folder_of(harness("run", suite, "--out", tmp_path, "--limit", 5))) == contents(first)
 
 
-def test_an_interrupted_run_is_resumed_by_name(suite: Path, out: Path, first: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_is_resumed_by_name(
+    suite: Path, out: Path, first: Path, tmp_path: Path, number: signal.Signals
+) -> None:
     (tmp_path / "manifests").symlink_to(out / "manifests")
     command = [sys.executable, "-m", "harness", "run", str(suite), "--out", str(tmp_path), "--limit", "5"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while not list(tmp_path.glob("runs/*/run.json")):
         time.sleep(0.05)
         assert process.poll() is None
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
     assert "go on" in said
