@@ -114,9 +114,9 @@ def check_parity(
     batched = answers["batch N"]
     parity = Parity(
         probes=len(inputs),
-        torch_max_abs=_distance(source, batched),
-        batch_max_abs=_distance(answers["batch 1"], batched),
-        served_max_abs=_distance(answers["served"], batched) if served is not None else None,
+        torch_max_abs=_distance(source, batched, card),
+        batch_max_abs=_distance(answers["batch 1"], batched, card),
+        served_max_abs=_distance(answers["served"], batched, card) if served is not None else None,
         flips=_flips([scores for name, scores in answers.items() if not (rounds and name == "torch")], card),
         tolerance=tolerance,
         agreement=float((source.argmax(axis=1) == batched.argmax(axis=1)).mean()) if rounds else None,
@@ -152,10 +152,11 @@ def words(parity: Parity) -> str:
     )
 
 
-def _distance(a: NDArray[Any], b: NDArray[Any]) -> float:
-    """Return the largest difference, of images with scores beyond 1 in units of their largest one."""
-    unit = np.maximum(1.0, np.abs(b.astype(np.float64)).max(axis=1, keepdims=True))
-    return float((np.abs(a.astype(np.float64) - b) / unit).max())
+def _distance(a: NDArray[Any], b: NDArray[Any], card: Card) -> float:
+    """Return the largest difference; a classifier's, whose logits have no scale, in units of an image's largest."""
+    known = b.astype(np.float64)
+    unit = np.maximum(1.0, np.abs(known).max(axis=1, keepdims=True)) if card.classes else 1.0
+    return float((np.abs(a - known) / unit).max())
 
 
 def _flips(answers: list[NDArray[Any]], card: Card) -> int:
