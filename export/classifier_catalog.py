@@ -15,7 +15,8 @@ from torchvision import models
 from export.built import Built, Export
 from export.classifiers import ARCHITECTURES, Architecture, Normalised, float_network, quantized_network
 from export.onnx import file_sha256, write_onnx
-from export.qdq import compare_layers, qdq_graph
+from export.qdq import qdq_graph
+from export.qdq_check import compare_layers
 from export.quantize import Method, calibration_images, quantize_static
 from harness.card import Card
 from harness.errors import CardError, problem

@@ -9,7 +9,6 @@ from typing import Any, cast
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import torch
 import torch.ao.nn.intrinsic.quantized as intrinsic
 import torch.ao.nn.quantized as quantized
@@ -19,7 +18,6 @@ from torch import fx, nn
 from torch.nn import functional as F
 
 from export.classifiers import Normalised
-from export.parity import Layers
 from harness.errors import CheckpointError, problem
 
 OPSET = 18
@@ -53,7 +51,7 @@ def qdq_graph(network: Normalised, side: int, input_name: str, output_name: str)
     Raises:
         CheckpointError: an operation that has no counterpart here, by its name.
     """
-    writer = _Writer(fx.symbolic_trace(network.body))
+    writer = QdqWriter(fx.symbolic_trace(network.body))
     mean = writer.constant(network.mean.numpy())
     std = writer.constant(network.std.numpy())
     centred = writer.node("Sub", [input_name, mean])
@@ -72,7 +70,7 @@ def qdq_graph(network: Normalised, side: int, input_name: str, output_name: str)
     return model
 
 
-class _Writer(fx.Interpreter):
+class QdqWriter(fx.Interpreter):
     """Interprets the traced body with graph values in place of tensors."""
 
     def __init__(self, traced: fx.GraphModule) -> None:
@@ -83,6 +81,7 @@ class _Writer(fx.Interpreter):
         self._constants: dict[tuple[str, bytes], str] = {}
 
     def call_module(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Write a module's operation; its arguments are values."""
         module = self.fetch_attr(str(target))
         for kind, write in _MODULES.items():
             if isinstance(module, kind):
@@ -90,12 +89,14 @@ class _Writer(fx.Interpreter):
         raise _unknown(type(module).__name__)
 
     def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Write a function's operation."""
         write = _FUNCTIONS.get(getattr(target, "_qualified_op_name", None) or target)
         if write is None:
             raise _unknown(str(target))
         return write(self, *args, **kwargs)
 
     def call_method(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Write a tensor method's operation."""
         write = _METHODS.get(str(target))
         if write is None:
             raise _unknown(str(target))
@@ -150,15 +151,15 @@ class _Writer(fx.Interpreter):
         return names
 
 
-def _quantize(writer: _Writer, module: Any, value: Value) -> Value:
+def _quantize(writer: QdqWriter, module: Any, value: Value) -> Value:
     return writer.small(value.name, float(module.scale), int(module.zero_point))
 
 
-def _dequantize(writer: _Writer, module: Any, value: Value) -> Value:
+def _dequantize(writer: QdqWriter, module: Any, value: Value) -> Value:
     return Value(writer.real(value))
 
 
-def _convolution(writer: _Writer, module: Any, value: Value) -> Value:
+def _convolution(writer: QdqWriter, module: Any, value: Value) -> Value:
     assert value.scale is not None
     out = writer.node(
         "Conv",
@@ -173,7 +174,7 @@ def _convolution(writer: _Writer, module: Any, value: Value) -> Value:
     return writer.small(out, module.scale, module.zero_point)
 
 
-def _linear(writer: _Writer, module: Any, value: Value) -> Value:
+def _linear(writer: QdqWriter, module: Any, value: Value) -> Value:
     assert value.scale is not None
     weight, bias = module._weight_bias()
     out = writer.node("Gemm", [writer.real(value), *writer.weights(weight, bias, value.scale)], transB=1)
@@ -182,16 +183,16 @@ def _linear(writer: _Writer, module: Any, value: Value) -> Value:
     return writer.small(out, module.scale, module.zero_point)
 
 
-def _relu(writer: _Writer, module: Any, value: Value) -> Value:
+def _relu(writer: QdqWriter, module: Any, value: Value) -> Value:
     return writer.like(writer.node("Relu", [writer.real(value)]), value)
 
 
-def _same(writer: _Writer, module: Any, value: Value) -> Value:
+def _same(writer: QdqWriter, module: Any, value: Value) -> Value:
     return value
 
 
 def _max_pool(
-    writer: _Writer, value: Value, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, **_: Any
+    writer: QdqWriter, value: Value, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, **_: Any
 ) -> Value:
     out = writer.node(
         "MaxPool",
@@ -204,7 +205,7 @@ def _max_pool(
     return writer.like(out, value)
 
 
-def _average_pool(writer: _Writer, value: Value, kernel_size: Any, stride: Any = None, padding: Any = 0) -> Value:
+def _average_pool(writer: QdqWriter, value: Value, kernel_size: Any, stride: Any = None, padding: Any = 0) -> Value:
     out = writer.node(
         "AveragePool",
         [writer.real(value)],
@@ -216,33 +217,33 @@ def _average_pool(writer: _Writer, value: Value, kernel_size: Any, stride: Any =
     return writer.like(out, value)
 
 
-def _global_pool(writer: _Writer, value: Value, output_size: Any = 1, *_: Any) -> Value:
+def _global_pool(writer: QdqWriter, value: Value, output_size: Any = 1, *_: Any) -> Value:
     if set(_pair(output_size)) != {1}:
         raise _unknown(f"adaptive pooling to {output_size}")
     return writer.like(writer.node("GlobalAveragePool", [writer.real(value)]), value)
 
 
-def _mean(writer: _Writer, value: Value, dim: Any, keepdim: bool = False) -> Value:
+def _mean(writer: QdqWriter, value: Value, dim: Any, keepdim: bool = False) -> Value:
     if sorted(d % 4 for d in dim) != [2, 3]:
         raise _unknown(f"mean over {dim}")
     pooled = _global_pool(writer, value)
     return pooled if keepdim else _flatten(writer, pooled)
 
 
-def _flatten(writer: _Writer, value: Value, start_dim: int = 1, *_: Any) -> Value:
+def _flatten(writer: QdqWriter, value: Value, start_dim: int = 1, *_: Any) -> Value:
     return Value(writer.node("Flatten", [value.name], axis=start_dim), value.scale, value.zero_point)
 
 
-def _add(writer: _Writer, a: Value, b: Value, scale: float, zero_point: int) -> Value:
+def _add(writer: QdqWriter, a: Value, b: Value, scale: float, zero_point: int) -> Value:
     return writer.small(writer.node("Add", [writer.real(a), writer.real(b)]), scale, zero_point)
 
 
-def _add_relu(writer: _Writer, a: Value, b: Value, scale: float, zero_point: int) -> Value:
+def _add_relu(writer: QdqWriter, a: Value, b: Value, scale: float, zero_point: int) -> Value:
     out = writer.node("Add", [writer.real(a), writer.real(b)])
     return writer.small(writer.node("Relu", [out]), scale, zero_point)
 
 
-def _concatenate(writer: _Writer, values: Sequence[Value], dim: int, scale: float, zero_point: int) -> Value:
+def _concatenate(writer: QdqWriter, values: Sequence[Value], dim: int, scale: float, zero_point: int) -> Value:
     out = writer.node("Concat", [writer.real(value) for value in values], axis=dim)
     return writer.small(out, scale, zero_point)
 
@@ -285,81 +286,3 @@ _FUNCTIONS: Mapping[Any, Callable[..., Any]] = {
 }
 
 _METHODS: Mapping[str, Callable[..., Any]] = {"mean": _mean, "flatten": _flatten}
-
-
-def compare_layers(network: Normalised, inputs: torch.Tensor) -> Layers:
-    """Run every layer of a quantized network as its ONNX counterpart on the input that it has in torch.
-
-    Errors do not add up over layers this way: what is left is the rounding of each one.
-
-    Args:
-        network: as for :func:`qdq_graph`.
-        inputs: images, float32 (N, 3, side, side) in [0, 1].
-    """
-    comparer = _Comparer(fx.symbolic_trace(network.body))
-    with torch.no_grad():
-        comparer.run((inputs - network.mean) / network.std)
-    histogram = np.sum(list(comparer.found.values()), axis=0)
-    worst = min(comparer.found, key=lambda name: float(comparer.found[name][0] / comparer.found[name].sum()))
-    equal, near = np.cumsum(histogram[:2]) / histogram.sum()
-    return Layers(float(equal), float(near), int(np.flatnonzero(histogram)[-1]), worst)
-
-
-class _Comparer(fx.Interpreter):
-    """Runs the body in torch, and beside it, alone, every operation whose result is quantized.
-
-    ``found`` counts values by their distance in steps, 0..255, for each operation.
-    """
-
-    def __init__(self, traced: fx.GraphModule) -> None:
-        super().__init__(traced)
-        self.traced = traced
-        self.found: dict[str, NDArray[np.int64]] = {}
-
-    def run_node(self, n: fx.Node) -> Any:
-        """Run one node in torch and, where its result is quantized, in ONNX Runtime."""
-        result = super().run_node(n)
-        if n.op in ("placeholder", "output", "get_attr") or not _is_quantized(result):
-            return result
-        writer = _Writer(self.traced)
-        args, kwargs = self.fetch_args_kwargs_from_env(n)
-        tensors: list[torch.Tensor] = []
-
-        def named(value: Any) -> Any:
-            if not isinstance(value, torch.Tensor):
-                return value
-            tensors.append(value)
-            name = f"in{len(tensors)}"
-            return Value(name, float(value.q_scale()), int(value.q_zero_point())) if value.is_quantized else Value(name)
-
-        written = getattr(writer, n.op)(n.target, fx.node.map_aggregate(args, named), kwargs)
-        found = _run_alone(writer, written.name, tensors)
-        wanted = result.int_repr().numpy().astype(np.int16)
-        off = np.abs(found.reshape(wanted.shape).astype(np.int16) - wanted)
-        self.found[n.name] = np.bincount(off.ravel(), minlength=256)
-        return result
-
-
-def _is_quantized(value: Any) -> bool:
-    return isinstance(value, torch.Tensor) and value.is_quantized
-
-
-def _run_alone(writer: _Writer, output: str, tensors: Sequence[torch.Tensor]) -> NDArray[np.uint8]:
-    """Run what a writer holds on tensors named in1, in2, ...; nothing is optimised away."""
-    arrays = {
-        f"in{place}": (item.int_repr() if item.is_quantized else item).contiguous().numpy()
-        for place, item in enumerate(tensors, start=1)
-    }
-    if output in arrays:
-        return cast("NDArray[np.uint8]", arrays[output])
-    kinds = {name: TensorProto.UINT8 if item.dtype == np.uint8 else TensorProto.FLOAT for name, item in arrays.items()}
-    graph = helper.make_graph(
-        writer.nodes,
-        "layer",
-        [helper.make_tensor_value_info(name, kinds[name], item.shape) for name, item in arrays.items()],
-        [helper.make_tensor_value_info(output, TensorProto.UINT8, None)],
-        writer.initializers,
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9)
-    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    return cast("NDArray[np.uint8]", session.run(None, arrays)[0])

@@ -30,7 +30,8 @@ from export.classifiers import (
     quantized_network,
 )
 from export.onnx import write_onnx
-from export.qdq import compare_layers, qdq_graph
+from export.qdq import qdq_graph
+from export.qdq_check import compare_layers
 from export.quantize import calibration_images, quantize_static
 from harness.backends.ort import open_session
 from harness.card import NAME_PATTERN, Card
@@ -190,8 +191,10 @@ class TestQuantizedByTorch:
     def test_a_wrong_scale_is_seen_layer_by_layer(self, inputs: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
         from export import qdq
 
-        small_ = qdq._Writer.small
-        monkeypatch.setattr(qdq._Writer, "small", lambda self, name, scale, zero: small_(self, name, scale * 1.1, zero))
+        small_ = qdq.QdqWriter.small
+        monkeypatch.setattr(
+            qdq.QdqWriter, "small", lambda self, name, scale, zero: small_(self, name, scale * 1.1, zero)
+        )
         assert compare_layers(quantized_network(small("mobilenet_v2"), "seeded:1"), inputs).near < 0.9999
 
     def test_the_graph_decides_as_torch_and_takes_any_batch(

@@ -1,0 +1,145 @@
+"""From records to conclusions: figures, audit and claims laid out as a report, kept for the next run over the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.claims import check_claims
+from harness.data.audit import Audit, audit
+from harness.data.sample import Dataset
+from harness.environment import fingerprint, source_digest
+from harness.events import Events
+from harness.models import Model
+from harness.plan import Cell, Plan
+from harness.report import kept
+from harness.report.classification import classification_sections
+from harness.report.detection import TaskResult, detection_sections
+from harness.report.kept import Conclusion
+from harness.report.suite import suite_report
+from harness.report.thumbnails import flip_tiles, mistake_tiles
+from harness.report.tree import Section
+from harness.spec.suite import ClassificationTask, DetectionTask, Suite
+from harness.store.runs import RunStore
+from harness.tasks.classification import evaluate_classes
+from harness.tasks.detection import Detection, evaluate
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A suite with its data sets and models open."""
+
+    suite: Suite
+    datasets: Mapping[str, Dataset]
+    models: Mapping[str, Model]
+
+
+def conclude(ready: Prepared, plan: Plan, store: RunStore, events: Events) -> Conclusion:
+    """Return the conclusion kept from an earlier run over the same records, or draw it and keep it."""
+    key = _drawn_from(ready, plan, store)
+    content = store.kept(key)
+    found = kept.load(content) if content is not None else None
+    if found is None:
+        found = draw_conclusion(ready, plan, store, events)
+        store.keep(key, kept.dump(found))
+    return found
+
+
+def _drawn_from(ready: Prepared, plan: Plan, store: RunStore) -> str:
+    """Return the digest of all that a conclusion depends on: records, suite, models, data, code and machine."""
+    said = {
+        "records": store.cells.state(cell.key for cell in plan.cells),
+        "cells": {cell.name: cell.key for cell in plan.cells},
+        "suite": ready.suite.model_dump(mode="json"),
+        "models": {
+            name: (model.transport, model.info.model_dump(mode="json"), model.card.digest())
+            for name, model in ready.models.items()
+        },
+        "data": {name: (data.digest, data.note) for name, data in ready.datasets.items()},
+        "code": source_digest(),
+        "environment": fingerprint(),
+    }
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def draw_conclusion(ready: Prepared, plan: Plan, store: RunStore, events: Events) -> Conclusion:
+    """Compute figures, audit and claims from the records, and build the report.
+
+    Returns:
+        The report, and why the run must not be trusted (empty where it may).
+    """
+    suite = ready.suite
+    reasons = [reason for model in ready.models.values() for reason in parity_reasons(model)]
+    sections: list[Section] = []
+    many = len(suite.tasks) > 1
+    events.begin("computing figures", len(suite.tasks), "tasks")
+    for done, task in enumerate(suite.tasks):
+        events.advance(done, len(suite.tasks), task.name)
+        data = ready.datasets[task.data]
+        if isinstance(task, DetectionTask):
+            laid_out, records, failures = _detected(ready, task, plan, data, store, many)
+        else:
+            laid_out, records, failures = _classified(ready, task, plan, data, store, many)
+        sections += laid_out
+        reasons += failure_reasons(task.name, records, failures, suite.max_failures)
+    events.end()
+    notes = [item.note for item in ready.datasets.values() if item.note]
+    return suite_report(suite, sections, ready.models, notes, fingerprint(), reasons), tuple(reasons)
+
+
+Concluded = tuple[list[Section], int, Mapping[str, int]]
+"""A task's sections, how many answers it asked for, and its failures by reason."""
+
+
+def _detected(
+    ready: Prepared, task: DetectionTask, plan: Plan, data: Dataset, store: RunStore, many: bool
+) -> Concluded:
+    suite, cells = ready.suite, plan.of(task.name)
+    cards = {name: model.card for name, model in ready.models.items()}
+    found = evaluate(task, cells, cards, data.subsets(), store.cells, suite.resamples, suite.seed)
+    result = TaskResult(
+        detection=found,
+        audit=audit_task(cells, found, data, suite) if task.audit else None,
+        claims=check_claims(found, cards, suite.report.claims),
+        tiles=tuple(mistake_tiles(found, data, suite.report.mistakes)),
+    )
+    return list(detection_sections(result, many)), found.records, found.failures
+
+
+def _classified(
+    ready: Prepared, task: ClassificationTask, plan: Plan, data: Dataset, store: RunStore, many: bool
+) -> Concluded:
+    suite, cells = ready.suite, plan.of(task.name)
+    cards = {name: model.card for name, model in ready.models.items()}
+    found = evaluate_classes(task, cells, cards, store.cells, suite.resamples, suite.seed)
+    tiles = tuple(flip_tiles(found, cards, data, suite.report.mistakes))
+    return list(classification_sections(found, tiles, many)), found.records, found.failures
+
+
+def audit_task(cells: Sequence[Cell], detection: Detection, data: Dataset, suite: Suite) -> Audit:
+    """Hold the tested files' formats, qualities and sizes against their labels."""
+    tested = {cell.subset: cell for cell in cells if cell.split == detection.task.split}
+    samples = {
+        name: data.samples(name, cell.split, cell.sample.per_subset, cell.sample.seed) for name, cell in tested.items()
+    }
+    labels = {name: cell.label for name, cell in tested.items()}
+    return audit(samples, labels, detection.generators, suite.resamples, suite.seed)
+
+
+def parity_reasons(model: Model) -> list[str]:
+    """Return why a model's export can't be trusted; a third party's model has no parity to fail."""
+    parity = model.card.parity
+    return [f"{model.name}: parity of its export failed"] if parity is not None and not parity.passed else []
+
+
+def failure_reasons(task: str, records: int, failures: Mapping[str, int], most: float) -> list[str]:
+    """Return why a task's records can't be trusted."""
+    failed = sum(failures.values())
+    if not records:
+        return [f"{task}: nothing was asked"]
+    if failed <= most * records:
+        return []
+    why = ", ".join(f"{count} {reason}" for reason, count in failures.items())
+    return [f"{task}: {failed} of {records} answers failed ({why})"]
