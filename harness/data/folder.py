@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-from harness.data.manifest import Manifest
-from harness.data.sample import Sample, SubsetInfo
+from harness.data.manifest import Manifest, ManifestDataset
+from harness.data.sample import Sample
 from harness.errors import ImageError, problem
 
 
-class FolderDataset:
+class FolderDataset(ManifestDataset):
     """Files below ``root``, described by a manifest.
 
     Args:
@@ -21,20 +20,8 @@ class FolderDataset:
     """
 
     def __init__(self, name: str, root: Path, manifest: Manifest, note: str = "") -> None:
-        self.name, self.root, self.manifest, self.note = name, root.resolve(), manifest, note
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 over the manifest's rows."""
-        return self.manifest.digest
-
-    def subsets(self) -> list[SubsetInfo]:
-        """Return every (subset, split), sorted."""
-        return self.manifest.infos
-
-    def samples(self, subset: str, split: str, limit: int | None = None, seed: int = 0) -> Iterator[Sample]:
-        """Yield the subset's samples in manifest order; at most ``limit``, by a seeded hash of the path."""
-        return self.manifest.samples(subset, split, limit, seed)
+        super().__init__(name, manifest, note)
+        self.root = root.resolve()
 
     def read(self, sample: Sample) -> bytes:
         """Return the file's bytes.

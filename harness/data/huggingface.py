@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from harness.data.layouts import Found
-from harness.data.manifest import Manifest
-from harness.data.sample import Sample, SubsetInfo
+from harness.data.manifest import Manifest, ManifestDataset
+from harness.data.sample import Sample
 from harness.errors import DataError, ImageError, problem
 
 SPLITS = {"train": "train", "validation": "val", "val": "val", "test": "test"}
 
 
-class HuggingFaceDataset:
+class HuggingFaceDataset(ManifestDataset):
     """Rows of a `datasets.DatasetDict` as samples.
 
     Args:
@@ -23,23 +23,9 @@ class HuggingFaceDataset:
         manifest: the manifest.
     """
 
-    note = ""
-
     def __init__(self, name: str, splits: Mapping[str, Any], columns: Mapping[str, str], manifest: Manifest) -> None:
-        self.name, self.splits, self.columns, self.manifest = name, splits, columns, manifest
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 over the manifest's rows."""
-        return self.manifest.digest
-
-    def subsets(self) -> list[SubsetInfo]:
-        """Return every (subset, split), sorted."""
-        return self.manifest.infos
-
-    def samples(self, subset: str, split: str, limit: int | None = None, seed: int = 0) -> Iterator[Sample]:
-        """Yield the subset's samples in manifest order; at most ``limit``, by a seeded hash of the path."""
-        return self.manifest.samples(subset, split, limit, seed)
+        super().__init__(name, manifest)
+        self.splits, self.columns = splits, columns
 
     def read(self, sample: Sample) -> bytes:
         """Return the stored bytes. Raises ImageError where the row has none."""

@@ -84,6 +84,32 @@ class Manifest:
                         yield Sample(**row)
 
 
+class ManifestDataset:
+    """What every data set has of its manifest; a subclass reads the images.
+
+    Args:
+        name: name in the suite.
+        manifest: the manifest.
+        note: what a report must say of the data.
+    """
+
+    def __init__(self, name: str, manifest: Manifest, note: str = "") -> None:
+        self.name, self.manifest, self.note = name, manifest, note
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the manifest's rows."""
+        return self.manifest.digest
+
+    def subsets(self) -> list[SubsetInfo]:
+        """Return every (subset, split), sorted."""
+        return self.manifest.infos
+
+    def samples(self, subset: str, split: str, limit: int | None = None, seed: int = 0) -> Iterator[Sample]:
+        """Yield the subset's samples in manifest order; at most ``limit``, by a seeded hash of the path."""
+        return self.manifest.samples(subset, split, limit, seed)
+
+
 def write_manifest(
     path: Path, found: Iterator[Found], read: Callable[[str], bytes], progress: Callable[[int], None], workers: int = 4
 ) -> None:
