@@ -11,9 +11,10 @@ from pydantic import ValidationError
 
 from harness.card import Card
 from harness.errors import CardError, problem
+from harness.images.degrade import CLEAN
 from harness.spec.suite import ClaimSpec
 from harness.stats import Estimate
-from harness.tasks.detection import CLEAN, Detection, Detector
+from harness.tasks.detection import Detection, Detector
 
 
 @dataclass(frozen=True)

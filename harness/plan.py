@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from harness.card import Card
 from harness.data.sample import FAKE, Dataset, SubsetInfo, reals_for
 from harness.errors import CardError, SuiteError, problem
+from harness.images.degrade import CLEAN
 from harness.models import VARIANT, Model
 from harness.names import did_you_mean
 from harness.spec.suite import (
@@ -226,7 +227,7 @@ def _asked_in_detection(task: DetectionTask, infos: Sequence[SubsetInfo]) -> lis
         for degradation in conditions(task)
     ]
     if isinstance(task.threshold, CalibratedThreshold | AtFprThreshold):
-        wanted += [(info, "none") for info in infos if info.split == task.threshold.split]
+        wanted += [(info, CLEAN) for info in infos if info.split == task.threshold.split]
     return wanted
 
 

@@ -61,6 +61,10 @@ class Unchanged(Operation):
         return image
 
 
+CLEAN = Unchanged.name
+"""The condition that every other one is read against."""
+
+
 class Jpeg(Operation):
     """JPEG round trip by libjpeg-turbo through Pillow: standard tables, baseline, default Huffman codes."""
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from harness.images.degrade import CLEAN
 from harness.models import VARIANT
 from harness.report.tree import Block, Cell, Column, Curves, Section, Sheet, Table, Tile
-from harness.tasks.classification import CLEAN, MOST_FLIPS, Classification, PairFigures
+from harness.tasks.classification import MOST_FLIPS, Classification, PairFigures
 
 
 def classification_sections(found: Classification, tiles: Sequence[Tile], many: bool) -> Iterator[Section]:

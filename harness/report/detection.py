@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from harness.claims import Checked
 from harness.data.audit import Audit
-from harness.images.degrade import THEN
+from harness.images.degrade import CLEAN, THEN
 from harness.report.tree import Block, Cell, Column, Curves, Matrix, Section, Sheet, Table, Text, Tile
 from harness.stats import Estimate
-from harness.tasks.detection import CLEAN, Detection, Detector, Figures, cross_generator, in_domain
+from harness.tasks.detection import Detection, Detector, Figures, cross_generator, in_domain
 from harness.tasks.leaderboard import comparisons, standings
 from harness.tasks.thresholds import describe
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
 
 import numpy as np
@@ -13,6 +13,7 @@ from harness.card import Card
 from harness.data.sample import FAKE, Dataset, Sample
 from harness.errors import ImageError
 from harness.images import decode
+from harness.images.degrade import CLEAN
 from harness.report.tree import Tile
 from harness.tasks.classification import Classification, Flip, PairFigures
 from harness.tasks.detection import Detection, Mistake
@@ -36,7 +37,7 @@ def mistake_tiles(detection: Detection, data: Dataset, most: int) -> Iterator[Ti
             if held is None or held[1].margin < mistake.margin:
                 worst[mistake.sample] = (detector.name, mistake)
     chosen = sorted(worst.values(), key=lambda pair: (-pair[1].margin, pair[1].sample))[:most]
-    samples = _find(data, detection, {mistake.sample for _, mistake in chosen})
+    samples = _find(data, detection.task.split, {mistake.sample for _, mistake in chosen})
     for name, mistake in chosen:
         sample = samples.get(mistake.sample)
         if sample is None:
@@ -59,19 +60,13 @@ def flip_tiles(found: Classification, cards: Mapping[str, Card], data: Dataset, 
         data: where the images are; one that is gone is left out.
         most: how many pictures.
     """
-    pairs = [row for row in found.pairs if row.condition == "none" and not row.variant]
+    pairs = [row for row in found.pairs if row.condition == CLEAN and not row.variant]
     flips = [(flip.reference != flip.target, place, row, flip) for row in pairs for place, flip in enumerate(row.flips)]
     first: dict[str, tuple[PairFigures, Flip]] = {}
     for _, _, row, flip in sorted(flips, key=lambda item: item[:2]):
         first.setdefault(flip.sample, (row, flip))
     chosen = dict(islice(first.items(), most))
-    samples = {
-        sample.path: sample
-        for info in (data.subsets() if chosen else ())
-        if info.split == found.task.split
-        for sample in data.samples(info.subset, info.split)
-        if sample.path in chosen
-    }
+    samples = _find(data, found.task.split, chosen)
     for name, (row, flip) in chosen.items():
         classes = cards[row.reference].classes
         try:
@@ -95,11 +90,11 @@ def thumbnail(data: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def _find(data: Dataset, detection: Detection, wanted: set[str]) -> Mapping[str, Sample]:
-    """Return the wanted samples, streaming over the tested split."""
+def _find(data: Dataset, split: str, wanted: Collection[str]) -> Mapping[str, Sample]:
+    """Return the wanted samples by path, streaming over a split."""
     found: dict[str, Sample] = {}
     for info in data.subsets():
-        if info.split != detection.task.split or len(found) == len(wanted):
+        if info.split != split or len(found) == len(wanted):
             continue
         for sample in data.samples(info.subset, info.split):
             if sample.path in wanted:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from harness.card import Card
 from harness.errors import DataError, problem
+from harness.images.degrade import CLEAN
 from harness.metrics.multiclass import calibration_error, divergence, log_probabilities, within_top
 from harness.models import VARIANT
 from harness.plan import Cell, classifier_pairs
@@ -19,13 +21,10 @@ from harness.spec.suite import ClassificationTask
 from harness.stats import Estimate, bootstrap_interval, holm, mcnemar, ranks_with_ties
 from harness.stats.bootstrap import bootstrap
 from harness.store.cells import CellStore
-from harness.tasks.answers import Ids, hashed
+from harness.tasks.answers import Ids, Outcomes, answered, counted, hashed, scores_of
 
 ROWS = 4096
 """Images whose probabilities are held at once."""
-
-CLEAN = "none"
-"""The condition that models are ranked under."""
 
 MOST_FLIPS = 24
 """Flips that are kept by name."""
@@ -68,6 +67,11 @@ class Judged:
     def right(self) -> Bools:
         """Which decisions are right; false where there is no target."""
         return np.asarray(self.predicted == self.targets)
+
+    @property
+    def outcomes(self) -> Outcomes:
+        """Whether the decisions on images with a target are right."""
+        return Outcomes.of(self.ids[self.known], self.right[self.known])
 
 
 @dataclass(frozen=True)
@@ -177,15 +181,13 @@ def evaluate_classes(
     paired = classifier_pairs(task, {name: cards[name] for name in names})
     models: list[ModelFigures] = []
     pairs: list[PairFigures] = []
-    failures: dict[str, int] = {}
+    failures: Counter[str] = Counter()
     ranks: dict[str, int] = {}
     for condition in task.degradations:
         asked = {name: [c for c in cells if c.model == name and c.degradation == condition] for name in names}
         judged = {name: judge(asked[name], cards[name], store) for name in names}
-        for name, item in judged.items():
-            for reason, count in item.failures.items():
-                failures[reason] = failures.get(reason, 0) + count
-            models.append(_figures(name, condition, item, resamples, seed))
+        failures += counted(item.failures for item in judged.values())
+        models += [_figures(name, condition, item, resamples, seed) for name, item in judged.items()]
         ranks = _ranks(judged) if condition == CLEAN else ranks
         rows = [
             _compare(store, (a, cards[a], judged[a], asked[a]), (b, cards[b], judged[b], asked[b]), resamples, seed)
@@ -205,11 +207,10 @@ def judge(cells: Sequence[Cell], card: Card, store: CellStore) -> Judged:
     """
     parts: list[tuple[NDArray[np.int64], Bools, Floats, Floats]] = []
     tables: list[pa.Table] = []
-    failures: dict[str, int] = {}
+    failures: list[Mapping[str, int]] = []
     for cell in cells:
-        good, failed = _answered(store, cell)
-        for reason, count in failed.items():
-            failures[reason] = failures.get(reason, 0) + count
+        good, failed = answered(store, cell)
+        failures.append(failed)
         tables.append(good.select(["sample", "source", "target"]))
         targets = _targets(good)
         if targets.max(initial=-1) >= card.outputs:
@@ -217,7 +218,7 @@ def judge(cells: Sequence[Cell], card: Card, store: CellStore) -> Judged:
             do = f"Leave {cell.model} out of the task's models, or correct the targets"
             raise DataError(problem(what, f"one of the {card.outputs} classes of {cell.model}, from 0", got, do))
         for start in range(0, good.num_rows, ROWS):
-            scores = _scores(good.slice(start, ROWS), card)
+            scores = scores_of(good.slice(start, ROWS), card.outputs)
             logs, wanted = log_probabilities(scores, card.score), targets[start : start + ROWS]
             predicted = scores.argmax(axis=1)
             rows = np.arange(len(scores))
@@ -241,39 +242,24 @@ def judge(cells: Sequence[Cell], card: Card, store: CellStore) -> Judged:
         in_top5=in_top5,
         confidence=confidence,
         nll=nll,
-        failures=failures,
+        failures=counted(failures),
     )
 
 
 def _ranks(judged: Mapping[str, Judged]) -> dict[str, int]:
     """Rank models by top-1 over the images that they have targets for."""
     names = [name for name, item in judged.items() if VARIANT not in name and item.known.any()]
+    outcomes = {name: judged[name].outcomes for name in names}
     p = np.ones((len(names), len(names)))
     for row, first in enumerate(names):
         for column, second in enumerate(names[:row]):
-            a, b = judged[first], judged[second]
-            _, here, there = np.intersect1d(a.ids[a.known], b.ids[b.known], return_indices=True)
-            value = mcnemar(a.right[a.known][here], b.right[b.known][there])
-            p[row, column] = p[column, row] = value
+            p[row, column] = p[column, row] = mcnemar(*outcomes[first].shared(outcomes[second]))
     shares = [float(judged[name].right[judged[name].known].mean()) for name in names]
     return dict(zip(names, ranks_with_ties(shares, p), strict=True))
 
 
-def _answered(store: CellStore, cell: Cell) -> tuple[pa.Table, dict[str, int]]:
-    table = store.read(cell.key)
-    failures = {row["values"]: row["counts"] for row in pc.value_counts(table["error"].drop_null()).to_pylist()}
-    if table.num_rows < cell.images:
-        failures["missing"] = cell.images - table.num_rows
-    return table.filter(pc.is_null(table["error"])), failures
-
-
 def _targets(table: pa.Table) -> NDArray[np.int64]:
     return np.asarray(pc.fill_null(table["target"], -1).to_numpy(), np.int64)
-
-
-def _scores(table: pa.Table, card: Card) -> NDArray[np.float32]:
-    flat = table["scores"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return np.asarray(flat, np.float32).reshape(table.num_rows, card.outputs)
 
 
 def _figures(model: str, condition: str, item: Judged, resamples: int, seed: int) -> ModelFigures:
@@ -281,9 +267,10 @@ def _figures(model: str, condition: str, item: Judged, resamples: int, seed: int
     right, count = item.right[known], int(known.sum())
     confidence, nll, sources = item.confidence[known], item.nll[known], item.sources[known]
 
-    def drawn(statistic: Callable[[NDArray[np.uint16]], Floats]) -> Floats:
-        return bootstrap(statistic, sources, resamples, seed)
+    def drawn(w: NDArray[np.uint16]) -> Floats:
+        return np.stack([_means(nll, w), calibration_error(confidence, right, weights=w)], axis=-1)
 
+    nll_draws, ece_draws = bootstrap(drawn, sources, resamples, seed).T
     return ModelFigures(
         model=model,
         condition=condition,
@@ -292,10 +279,10 @@ def _figures(model: str, condition: str, item: Judged, resamples: int, seed: int
         estimates={
             "top1": Estimate.of_rate(int(right.sum()), count),
             "top5": Estimate.of_rate(int(item.in_top5[known].sum()), count),
-            "nll": Estimate.of(_mean(nll), bootstrap_interval(drawn(lambda w: _means(nll, w))), count),
+            "nll": Estimate.of(_mean(nll), bootstrap_interval(nll_draws), count),
             "ece": Estimate.of(
                 float(calibration_error(confidence, right)),
-                bootstrap_interval(drawn(lambda w: calibration_error(confidence, right, weights=w))),
+                bootstrap_interval(ece_draws),
                 count,
             ),
         },
@@ -346,11 +333,11 @@ def _divergences(store: CellStore, first: _Side, second: _Side) -> Iterator[tupl
     """Yield ids with their divergences, and the largest difference of a score, some thousand images at a time."""
     (_, card, _, cells), (_, other, _, others) = first, second
     for cell, twin in zip(cells, others, strict=True):
-        left, right = _answered(store, cell)[0], _answered(store, twin)[0]
+        left, right = answered(store, cell)[0], answered(store, twin)[0]
         _, here, there = np.intersect1d(left["position"].to_numpy(), right["position"].to_numpy(), return_indices=True)
         for start in range(0, len(here), ROWS):
             rows = left.take(pa.array(here[start : start + ROWS])), right.take(pa.array(there[start : start + ROWS]))
-            a, b = _scores(rows[0], card), _scores(rows[1], other)
+            a, b = scores_of(rows[0], card.outputs), scores_of(rows[1], other.outputs)
             kl = divergence(log_probabilities(a, card.score), log_probabilities(b, other.score))
             yield hashed(rows[0]["sample"]), kl, float(np.abs(a - b).max(initial=0.0))
 

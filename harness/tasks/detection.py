@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,37 +13,15 @@ from numpy.typing import NDArray
 
 from harness.card import Card, Head
 from harness.data.sample import SubsetInfo, reals_for
+from harness.images.degrade import CLEAN
 from harness.metrics.binary import expected_calibration_error, ranking, rates
 from harness.plan import Cell, conditions, tested_subsets
 from harness.spec.suite import AtFprThreshold, CalibratedThreshold, DetectionTask
 from harness.stats import Estimate, bootstrap_interval
 from harness.stats.bootstrap import bootstrap
 from harness.store.cells import CellStore
-from harness.tasks.answers import Answers, Floats, Ids, join, read_answers
+from harness.tasks.answers import Answers, Floats, Outcomes, counted, join, read_answers
 from harness.tasks.thresholds import choose
-
-CLEAN = "none"
-"""The condition every other one is read against."""
-
-
-@dataclass(frozen=True)
-class Outcomes:
-    """Whether images were decided rightly: uint64 ids (n,), each once and sorted, and bool (n,)."""
-
-    ids: Ids
-    right: NDArray[np.bool_]
-
-    @classmethod
-    def of(cls, ids: Ids, right: NDArray[np.bool_]) -> Outcomes:
-        """Return them sorted, each image once."""
-        unique, first = np.unique(ids, return_index=True)
-        return cls(unique, right[first])
-
-    @classmethod
-    def union(cls, parts: Sequence[Outcomes]) -> Outcomes:
-        """Return those of several cells, which may share images."""
-        return cls.of(np.concatenate([part.ids for part in parts]), np.concatenate([part.right for part in parts]))
-
 
 NO_OUTCOMES = Outcomes(np.zeros(0, np.uint64), np.zeros(0, bool))
 
@@ -198,7 +177,7 @@ def evaluate(
     """
     generators, reals = tested_subsets(task, infos)
     detectors: list[Detector] = []
-    failures: dict[str, int] = {}
+    failures: Counter[str] = Counter()
     for model in dict.fromkeys(cell.model for cell in cells):
         card = cards[model]
         answers = {
@@ -206,9 +185,7 @@ def evaluate(
             for cell in cells
             if cell.model == model
         }
-        for item in answers.values():
-            for reason, count in item.failures.items():
-                failures[reason] = failures.get(reason, 0) + count
+        failures += counted(item.failures for item in answers.values())
         tested = {
             (condition, generator): join(
                 (answers[task.split, condition, subset] for subset in (*reals_for(generator, set(reals)), generator)),

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.images.degrade import CLEAN
 from harness.stats import Estimate, bootstrap_interval, bootstrap_p, holm, mcnemar, ranks_with_ties
-from harness.tasks.answers import Floats
-from harness.tasks.detection import CLEAN, Detection, Detector, Figures, Outcomes, cross_generator
+from harness.tasks.answers import Floats, Outcomes
+from harness.tasks.detection import Detection, Detector, Figures, cross_generator
 
 RANKED_BY = "auroc"
 """Threshold-free, so that no detector loses its rank to the choice of a threshold."""
@@ -121,5 +122,4 @@ def _pvalues(detectors: Sequence[Detector], condition: str) -> Floats:
 def _paired(first: Detector, second: Detector) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Return whether each detector was right, over the clean images that both answered."""
     a, b = (Outcomes.union([item.right for item in detector.figures.values()]) for detector in (first, second))
-    _, here, there = np.intersect1d(a.ids, b.ids, assume_unique=True, return_indices=True)
-    return a.right[here], b.right[there]
+    return a.shared(b)
