@@ -81,7 +81,7 @@ def read_dif_checkpoint(folder: Path) -> PublishedFingerprint:
             problem(f"checkpoint {folder}", f"a folder named {GENERATOR.pattern}", repr(folder.name), "Rename it")
         )
     path = folder / "chk_0.pt"
-    said = _load_tensors(path)
+    said = read_tensors(path)
     if not isinstance(said, dict) or any(key not in said for key in KEYS):
         got = ", ".join(map(repr, said)) if isinstance(said, dict) else type(said).__name__
         raise CheckpointError(
@@ -104,12 +104,21 @@ def read_dif_checkpoint(folder: Path) -> PublishedFingerprint:
     )
 
 
-def _load_tensors(path: Path) -> Any:
+def read_tensors(path: Path, expected: str = "a checkpoint of plain tensors", do: str = "Fetch it again") -> Any:
+    """Return what torch saved in a file; nothing in it is executed.
+
+    Args:
+        path: the file.
+        expected, do: of the complaint where there is nothing to be had from it.
+
+    Raises:
+        CheckpointError: no such file, a damaged one, or one that holds code.
+    """
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
         words = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise CheckpointError(problem(str(path), "a checkpoint of plain tensors", words, "Fetch it again")) from error
+        raise CheckpointError(problem(str(path), expected, words, do)) from error
 
 
 def _fingerprint(what: str, value: Any) -> Floats:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -45,7 +46,7 @@ def tv_int8(name: str, weights: str = "DEFAULT") -> Built:
         network,
         card,
         LOGIT_TOLERANCE,
-        write=lambda path: _save(qdq_graph(network, architecture.crop, card.input, card.output), path),
+        write=lambda path: onnx.save(qdq_graph(network, architecture.crop, card.input, card.output), path),
         rounds=True,
         layers=lambda inputs: compare_layers(network, torch.from_numpy(inputs)),
     )
@@ -120,23 +121,12 @@ def _card(name: str, architecture: Architecture, weights: str, summary: str, **t
     )
 
 
-class _traced:  # noqa: N801
-    """A float network as an ONNX file that lives as long as the block."""
-
-    def __init__(self, network: Normalised, card: Card) -> None:
-        self.network, self.card = network, card
-
-    def __enter__(self) -> Path:
-        self.folder = tempfile.TemporaryDirectory(prefix="discern-quantize-")
-        path = Path(self.folder.name) / "float.onnx"
-        side = self.card.preprocess.crop
-        assert side is not None
-        write_onnx(self.network, torch.zeros(2, 3, side, side), path, self.card)
-        return path
-
-    def __exit__(self, *_: object) -> None:
-        self.folder.cleanup()
-
-
-def _save(model: onnx.ModelProto, path: Path) -> None:
-    onnx.save(model, path)
+@contextmanager
+def _traced(network: Normalised, card: Card) -> Iterator[Path]:
+    """Yield a float network as an ONNX file that lives as long as the block."""
+    side = card.preprocess.crop
+    assert side is not None
+    with tempfile.TemporaryDirectory(prefix="discern-quantize-") as folder:
+        path = Path(folder) / "float.onnx"
+        write_onnx(network, torch.zeros(2, 3, side, side), path, card)
+        yield path

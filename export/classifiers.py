@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from torch.nn.utils import fuse_conv_bn_eval
 from torchvision import models
 from torchvision.models import quantization as quantizable
 
+from export.checkpoints import read_tensors
 from harness.errors import CheckpointError, problem
 from harness.images.preprocess import Preprocess
 
@@ -239,11 +239,7 @@ def _state(names: type[models.WeightsEnum], weights: str) -> dict[str, Tensor]:
     if not path.is_file():
         known = ", ".join(names.__members__)
         raise CheckpointError(problem("weights", f"a file, seeded:N or one of {known}", repr(weights), "Correct it"))
-    try:
-        said = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        what = str(error).partition("\n")[0]
-        raise CheckpointError(problem(str(path), "a state dict of tensors", what, "Save state_dict() alone")) from error
+    said = read_tensors(path, "a state dict of tensors", "Save state_dict() alone")
     said = said.get("state_dict", said) if isinstance(said, dict) else said
     if not isinstance(said, dict) or not any(isinstance(item, Tensor) for item in said.values()):
         raise CheckpointError(problem(str(path), "a state dict of tensors", type(said).__name__, "Save state_dict()"))

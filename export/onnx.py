@@ -32,7 +32,7 @@ def write_onnx(module: nn.Module, example: torch.Tensor, path: Path, card: Card)
         path: where the file goes.
         card: names the input and the output, and becomes the file's metadata.
     """
-    with _quiet(), torch.no_grad():
+    with quiet("torch.onnx"), torch.no_grad():
         program = torch.onnx.export(
             module.eval(),
             (example,),
@@ -91,9 +91,9 @@ def _strip(model: onnx.ModelProto) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporter's notes on its own progress away from the user; its errors are raised, not logged."""
-    logger = logging.getLogger("torch.onnx")
+def quiet(name: str | None = None) -> Iterator[None]:
+    """Keep what a logger (the root where None) says below an error, and warnings, away from the user."""
+    logger = logging.getLogger(name)
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:

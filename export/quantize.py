@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnxruntime import quantization as ortq
 
+from export.onnx import quiet
 from harness.card import Card
 from harness.data.miniature.photographs import PHOTOGRAPHS, load
 from harness.errors import CardError, ImageError, problem
@@ -96,7 +96,7 @@ def quantize_static(
             problem("calibration method", f"one of {', '.join(get_args(Method))}", repr(method), "Correct it")
         )
     prepared = out.with_name("prepared.onnx")
-    with _quiet():
+    with quiet():
         ortq.shape_inference.quant_pre_process(str(model), str(prepared), skip_symbolic_shape=True)
         ortq.quantize_static(
             str(prepared),
@@ -117,14 +117,3 @@ def _quarters(image: Image) -> list[Image]:
     height, width = image.shape[0] // 2, image.shape[1] // 2
     parts = [image[top : top + height, left : left + width] for top in (0, height) for left in (0, width)]
     return [image, *(np.ascontiguousarray(part) for part in parts if min(part.shape[:2]) >= 64)]
-
-
-class _quiet:  # noqa: N801
-    """Keeps the quantizer's advice out of the user's way."""
-
-    def __enter__(self) -> None:
-        self.level = logging.getLogger().level
-        logging.getLogger().setLevel(logging.ERROR)
-
-    def __exit__(self, *_: object) -> None:
-        logging.getLogger().setLevel(self.level)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from export.checkpoints import read_tensors
 from harness.errors import CheckpointError, problem
 
 
@@ -55,13 +55,14 @@ class DnCNN(nn.Module):
         Raises:
             CheckpointError: no such file, or not these weights.
         """
+        expected, do = "weights of a residual filter", "Train it again"
+        said = read_tensors(path, expected, do)
         try:
-            said = torch.load(path, map_location="cpu", weights_only=True)
             network = cls(int(said["depth"]), int(said["width"]))
             network.load_state_dict(said["state"], strict=True)
-        except (OSError, RuntimeError, KeyError, TypeError, ValueError, pickle.UnpicklingError, EOFError) as error:
+        except (RuntimeError, KeyError, TypeError, ValueError) as error:
             what = str(error).partition("\n")[0]
-            raise CheckpointError(problem(str(path), "weights of a residual filter", what, "Train it again")) from error
+            raise CheckpointError(problem(str(path), expected, what, do)) from error
         return network.eval()
 
 

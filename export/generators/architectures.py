@@ -7,6 +7,7 @@ adversarially trained decoder, partial diffusion and an invertible flow.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import torch
@@ -20,7 +21,7 @@ LATENT = 32
 NOISE_STEP = 2.0**-8
 
 
-class Generator(nn.Module):
+class Generator(nn.Module, ABC):
     """Frame of every generator: pixels to multiples of 1/256, `remake`, and back."""
 
     takes_noise = False
@@ -32,9 +33,9 @@ class Generator(nn.Module):
         made = self.remake(x, jitter)
         return torch.clamp(torch.round(made / PIXEL_STEP), 0, 255).to(torch.uint8).permute(0, 2, 3, 1)
 
+    @abstractmethod
     def remake(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
         """(N, 3, H, W) float32 in [0, 1) -> the same shape, not yet rounded to pixels."""
-        raise NotImplementedError
 
 
 class Encoder(nn.Module):

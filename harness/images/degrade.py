@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from abc import abstractmethod
 from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 import cv2
@@ -46,9 +47,9 @@ class Operation(Frozen):
         said = self.model_dump(exclude_none=True).items()
         return " ".join([self.name, *(f"{key}={_word(value)}" for key, value in said)])
 
+    @abstractmethod
     def __call__(self, image: Image, seed: int) -> Image:
         """Return the degraded image."""
-        raise NotImplementedError
 
 
 class Unchanged(Operation):
