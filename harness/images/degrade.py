@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import io
 from abc import abstractmethod
-from typing import Annotated, Any, ClassVar, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import cv2
 import numpy as np
 from PIL import Image as PILImage
-from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from harness.errors import ImageError, SuiteError, problem
 from harness.frozen import Frozen
 from harness.images.preprocess import FILTERS, Image, centre_crop, resize_shorter
-from harness.names import did_you_mean
+from harness.named import Named, read_named
 
 Filter = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 Quality = Annotated[int, Field(ge=1, le=100)]
@@ -36,16 +36,8 @@ class Degradation(Protocol):
         ...
 
 
-class Operation(Frozen):
-    """One operation; its fields are its parameters, its ``name`` its name in suites."""
-
-    name: ClassVar[str]
-
-    @property
-    def id(self) -> str:
-        """``name key=value ...`` with all parameters."""
-        said = self.model_dump(exclude_none=True).items()
-        return " ".join([self.name, *(f"{key}={_word(value)}" for key, value in said)])
+class Operation(Named):
+    """One operation; its fields are its parameters."""
 
     @abstractmethod
     def __call__(self, image: Image, seed: int) -> Image:
@@ -238,53 +230,16 @@ def parse_degradation(value: object) -> Degradation:
     Raises:
         SuiteError: an unknown name or parameter, or a value out of range.
     """
-    if isinstance(value, str):
-        parts = [_from_text(part) for part in value.split(THEN)]
-    elif isinstance(value, dict) and len(value) == 1:
-        ((name, parameters),) = value.items()
-        parts = [_build(str(name), {} if parameters is None else parameters)]
-    elif isinstance(value, list) and value:
+    if not value or not isinstance(value, str | dict | list) or (isinstance(value, dict) and len(value) != 1):
+        what, do = "a name, {name: {...}} or a list", "Write e.g. jpeg quality=65"
+        raise SuiteError(problem("degradation", what, repr(value), do))
+    if isinstance(value, list):
         chained = [parse_degradation(item) for item in value]
         parts = [part for item in chained for part in (item.parts if isinstance(item, Chain) else (item,))]
     else:
-        raise SuiteError(
-            problem("degradation", "a name, {name: {...}} or a list", repr(value), "Write e.g. jpeg quality=65")
-        )
+        single = value.split(THEN) if isinstance(value, str) else [value]
+        parts = [read_named(item, DEGRADATIONS, "degradation", "jpeg quality=65") for item in single]
     return parts[0] if len(parts) == 1 else Chain(tuple(parts))
-
-
-def _from_text(text: str) -> Degradation:
-    name, *words = text.split()[:16] or [""]
-    pairs = [word.partition("=") for word in words]
-    if any(not separator for _, separator, _ in pairs):
-        raise SuiteError(problem(f"degradation {text!r}", "key=value words", text, "Write e.g. jpeg quality=65"))
-    return _build(name, {key: raw for key, _, raw in pairs}, strings=True)
-
-
-def _build(name: str, parameters: Any, strings: bool = False) -> Degradation:
-    kind = DEGRADATIONS.get(name)
-    if kind is None:
-        raise SuiteError(problem("degradation", "a known one", repr(name), did_you_mean(name, list(DEGRADATIONS))))
-    if not isinstance(parameters, dict):
-        raise SuiteError(
-            problem(f"degradation {name}", "parameters by name", repr(parameters), f"Write {name}: {{...}}")
-        )
-    for key in parameters:
-        if key not in kind.model_fields:
-            hint = did_you_mean(str(key), list(kind.model_fields)) if kind.model_fields else "It takes none"
-            raise SuiteError(problem(f"degradation {name}", "a known parameter", repr(key), hint))
-    try:
-        return kind.model_validate(parameters, strict=not strings)
-    except ValidationError as error:
-        detail = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in detail["loc"]) or name
-        wanted = detail["msg"].removeprefix("Input should be ")
-        got = "nothing" if detail["type"] == "missing" else repr(detail["input"])
-        raise SuiteError(problem(f"degradation {name}: {key}", wanted, got, "Correct it")) from error
-
-
-def _word(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value).removesuffix(".0")
 
 
 def _round_trip(image: Image, codec: str, **options: Any) -> Image:

@@ -1,0 +1,75 @@
+"""Things that a suite calls by name and parameters, as ``jpeg quality=65``: their base, and how they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, TypeVar
+
+from pydantic import ValidationError
+
+from harness.errors import SuiteError, problem
+from harness.frozen import Frozen
+from harness.names import did_you_mean
+
+
+class Named(Frozen):
+    """A value with an identity; its fields are its parameters, its ``name`` its name in suites."""
+
+    name: ClassVar[str]
+
+    @property
+    def id(self) -> str:
+        """``name key=value ...`` with all parameters, in the order of the class."""
+        said = self.model_dump(exclude_none=True).items()
+        return " ".join([self.name, *(f"{key}={_word(value)}" for key, value in said)])
+
+
+N = TypeVar("N", bound=Named)
+
+
+def read_named(value: object, kinds: Mapping[str, type[N]], what: str, example: str) -> N:
+    """Read one as suites write it, or its canonical id.
+
+    Args:
+        value: ``"jpeg quality=65"`` or ``{"jpeg": {"quality": 65}}``.
+        kinds: classes by name.
+        what: what they are, for complaints (``degradation``).
+        example: how one is written.
+
+    Raises:
+        SuiteError: an unknown name or parameter, or a value out of range.
+    """
+    if isinstance(value, str):
+        name, *words = value.split()[:32] or [""]
+        pairs = [word.partition("=") for word in words]
+        if any(not separator for _, separator, _ in pairs):
+            raise SuiteError(problem(f"{what} {value!r}", "key=value words", value, f"Write e.g. {example}"))
+        return _build(name, {key: raw for key, _, raw in pairs}, kinds, what, strings=True)
+    if isinstance(value, dict) and len(value) == 1:
+        ((name, parameters),) = value.items()
+        return _build(str(name), {} if parameters is None else parameters, kinds, what)
+    raise SuiteError(problem(what, "a name or {name: {...}}", repr(value), f"Write e.g. {example}"))
+
+
+def _build(name: str, parameters: Any, kinds: Mapping[str, type[N]], what: str, strings: bool = False) -> N:
+    kind = kinds.get(name)
+    if kind is None:
+        raise SuiteError(problem(what, "a known one", repr(name), did_you_mean(name, list(kinds))))
+    if not isinstance(parameters, dict):
+        raise SuiteError(problem(f"{what} {name}", "parameters by name", repr(parameters), f"Write {name}: {{...}}"))
+    for key in parameters:
+        if key not in kind.model_fields:
+            hint = did_you_mean(str(key), list(kind.model_fields)) if kind.model_fields else "It takes none"
+            raise SuiteError(problem(f"{what} {name}", "a known parameter", repr(key), hint))
+    try:
+        return kind.model_validate(parameters, strict=not strings)
+    except ValidationError as error:
+        detail = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in detail["loc"]) or name
+        wanted = detail["msg"].removeprefix("Input should be ")
+        got = "nothing" if detail["type"] == "missing" else repr(detail["input"])
+        raise SuiteError(problem(f"{what} {name}: {key}", wanted, got, "Correct it")) from error
+
+
+def _word(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value).removesuffix(".0")
