@@ -44,6 +44,11 @@ class Preprocess(Frozen):
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
+    @property
+    def ready(self) -> Preprocess:
+        """The same for images that have their final size: nothing is resized or cropped."""
+        return self.model_copy(update={"resize": None, "crop": None})
+
 
 def preprocess(image: Image, spec: Preprocess) -> NDArray[Any]:
     """Return one model input made from one image.

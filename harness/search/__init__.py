@@ -1,0 +1,1 @@
+"""Disagreement searchers, one file each, behind one contract; the runner that batches them; the 8-bit verifier."""
