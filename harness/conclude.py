@@ -17,14 +17,17 @@ from harness.plan import Cell, Plan
 from harness.report import kept
 from harness.report.classification import classification_sections
 from harness.report.detection import TaskResult, detection_sections
+from harness.report.disagreement import disagreement_sections
 from harness.report.kept import Conclusion
 from harness.report.suite import suite_report
-from harness.report.thumbnails import flip_tiles, mistake_tiles
+from harness.report.thumbnails import flip_tiles, mistake_tiles, search_tiles
 from harness.report.tree import Section
-from harness.spec.suite import ClassificationTask, DetectionTask, Suite
+from harness.spec.suite import Suite
+from harness.spec.tasks import ClassificationTask, DetectionTask, DisagreementTask
 from harness.store.runs import RunStore
 from harness.tasks.classification import evaluate_classes
 from harness.tasks.detection import Detection, evaluate
+from harness.tasks.disagreement import evaluate_disagreement
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,8 @@ def _drawn_from(ready: Prepared, plan: Plan, store: RunStore) -> str:
     """Return the digest of all that a conclusion depends on: records, suite, models, data, code and machine."""
     said = {
         "records": store.cells.state(cell.key for cell in plan.cells),
-        "cells": {cell.name: cell.key for cell in plan.cells},
+        "searched": store.searches.state(cell.key for cell in plan.searches),
+        "cells": plan.keys,
         "suite": ready.suite.model_dump(mode="json"),
         "models": {
             name: (model.transport, model.info.model_dump(mode="json"), model.card.digest())
@@ -80,8 +84,10 @@ def draw_conclusion(ready: Prepared, plan: Plan, store: RunStore, events: Events
         data = ready.datasets[task.data]
         if isinstance(task, DetectionTask):
             laid_out, records, failures = _detected(ready, task, plan, data, store, many)
-        else:
+        elif isinstance(task, ClassificationTask):
             laid_out, records, failures = _classified(ready, task, plan, data, store, many)
+        else:
+            laid_out, records, failures = _disagreed(ready, task, plan, data, store, many)
         sections += laid_out
         reasons += failure_reasons(task.name, records, failures, suite.max_failures)
     events.end()
@@ -116,6 +122,20 @@ def _classified(
     found = evaluate_classes(task, cells, cards, store.cells, suite.resamples, suite.seed)
     tiles = tuple(flip_tiles(found, cards, data, suite.report.mistakes))
     return list(classification_sections(found, tiles, many)), found.records, found.failures
+
+
+def _disagreed(
+    ready: Prepared, task: DisagreementTask, plan: Plan, data: Dataset, store: RunStore, many: bool
+) -> Concluded:
+    suite, cells = ready.suite, plan.searches_of(task.name)
+    cards = {name: model.card for name, model in ready.models.items()}
+    found = evaluate_disagreement(task, cells, cards, store.searches, suite.resamples, suite.seed)
+    tiles = {
+        pair: tuple(search_tiles(found.of(pair), cards, data, task.split))
+        for pair in found.pairs
+        if suite.report.mistakes
+    }
+    return list(disagreement_sections(found, tiles, many)), found.records, found.failures
 
 
 def audit_task(cells: Sequence[Cell], detection: Detection, data: Dataset, suite: Suite) -> Audit:

@@ -45,6 +45,7 @@ class _Work:
 
     cell: Cell
     model: Model
+    preprocess: Preprocess
     open: NDArray[np.bool_]
     chunk: list[tuple[int, Sample, NDArray[Any] | ImageError]] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
@@ -74,7 +75,7 @@ def answer(
     done = 0
     cells_done = 0
     try:
-        for group, works, cached in _groups(cells, models, store):
+        for group, works, cached in _groups(cells, models, datasets, store):
             done += cached
             cells_done += sum(not work.open.any() for work in works)
             events.advance(done, total, f"{cells_done}/{len(cells)} cells")
@@ -97,7 +98,7 @@ def _images_of(cell: Cell) -> tuple[Any, ...]:
 
 
 def _groups(
-    cells: Sequence[Cell], models: Mapping[str, Model], store: CellStore
+    cells: Sequence[Cell], models: Mapping[str, Model], datasets: Mapping[str, Dataset], store: CellStore
 ) -> Iterator[tuple[Cell, list[_Work], int]]:
     """Yield cells over the same images together, with how many of their answers are on disk already."""
     unique = {cell.key: cell for cell in cells}
@@ -108,7 +109,9 @@ def _groups(
         for cell in members:
             open_positions = open_chunks(store.answered(cell.key), cell.images, cell.batch)
             cached += cell.images - int(open_positions.sum())
-            works.append(_Work(cell, models[cell.model], open_positions))
+            spec = models[cell.model].card.preprocess
+            spec = spec.ready if datasets[cell.data].ready else spec
+            works.append(_Work(cell, models[cell.model], spec, open_positions))
         yield works[0].cell, works, cached
 
 
@@ -173,7 +176,7 @@ class _Lane:
             wanting = [work for work in self.works if work.open[position]]
             if not wanting:
                 continue
-            asked = {(work.cell.degradation, work.model.card.preprocess) for work in wanting}
+            asked = {(work.cell.degradation, work.preprocess) for work in wanting}
             ahead.append((position, sample, wanting, pool.submit(prepare, data, sample, sorted(asked, key=str), seed)))
             if len(ahead) >= window:
                 yield from self._take(*ahead.popleft())
@@ -187,7 +190,7 @@ class _Lane:
     def _take(self, position: int, sample: Sample, works: list[_Work], future: Future[Prepared]) -> Iterator[int]:
         prepared = future.result()
         for work in works:
-            work.chunk.append((position, sample, prepared[(work.cell.degradation, work.model.card.preprocess)]))
+            work.chunk.append((position, sample, prepared[(work.cell.degradation, work.preprocess)]))
             if (position + 1) % work.cell.batch == 0:
                 self._submit(work)
                 while len(self.pending) >= self.most:

@@ -10,7 +10,9 @@ from types import ModuleType
 from harness.errors import HarnessError, problem
 from harness.images.degrade import DEGRADATIONS
 from harness.repository import find_entries
-from harness.spec.suite import LAYOUTS, TASKS
+from harness.search.registry import SEARCHERS
+from harness.spec.suite import LAYOUTS
+from harness.spec.tasks import TASKS
 from harness.store.runs import RunStore
 
 Rows = list[tuple[str, str]]
@@ -39,6 +41,7 @@ LISTINGS: Mapping[str, Callable[[Path, Path], Rows]] = {
     "models": lambda repository, out: [(entry.name, entry.card.summary) for entry in find_entries(repository, "*")],
     "data": lambda repository, out: list(LAYOUTS.items()),
     "degradations": lambda repository, out: [(name, _first_line(kind)) for name, kind in DEGRADATIONS.items()],
+    "searchers": lambda repository, out: [(name, _first_line(kind)) for name, kind in SEARCHERS.items()],
     "tasks": lambda repository, out: [(kind, _first_line(task)) for kind, task in TASKS.items()],
     "exports": lambda repository, out: [(name, item.summary) for name, item in load_catalog().EXPORTS.items()],
     "runs": lambda repository, out: [(info.id, f"{info.status} {info.verdict or ''}") for info in RunStore(out).all()],

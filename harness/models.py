@@ -102,7 +102,8 @@ def _addresses(
             yield Wanted(name, asked, spec.endpoint, scheme if scheme in HERE else spec.endpoint)
         return
     found = find_entries(repository, spec.name)
-    for entry in [item for item in found if item.card.task != "gradient" or item.name == spec.name]:
+    gradients = spec.name.endswith(".gradient")
+    for entry in [item for item in found if item.card.task != "gradient" or gradients]:
         for name, asked, elsewhere in _variants(entry.name, spec):
             if everything or elsewhere:
                 yield Wanted(name, asked, served(entry.name) if served else "", "grpc:served")

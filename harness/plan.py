@@ -8,19 +8,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from harness.card import Card
 from harness.data.sample import FAKE, Dataset, SubsetInfo, reals_for
-from harness.errors import CardError, SuiteError, problem
+from harness.errors import SuiteError, problem
 from harness.images.degrade import CLEAN
-from harness.models import VARIANT, Model
+from harness.models import Model
 from harness.names import did_you_mean
-from harness.spec.suite import (
+from harness.pairs import Roles, check_detectors, classifier_pairs, search_roles
+from harness.search.registry import parse_searcher
+from harness.spec.suite import SampleSpec, Suite
+from harness.spec.tasks import (
     AtFprThreshold,
     CalibratedThreshold,
     ClassificationTask,
     DetectionTask,
-    SampleSpec,
-    Suite,
+    DisagreementTask,
+    TaskSpec,
 )
 
 RECORD_VERSION = 2
@@ -57,28 +59,71 @@ class Cell:
     @property
     def name(self) -> str:
         """Readable address, unique in a plan."""
-        return "/".join((self.task, self.model, self.subset, self.split, self.degradation))
+        return "/".join((self.task, self.model, self.subset, self.split, self.degradation, f"batch {self.batch}"))
+
+
+@dataclass(frozen=True, slots=True)
+class SearchCell:
+    """One (task, pair, searcher, subset): the unit of a disagreement search.
+
+    Attributes:
+        key: SHA-256 of everything that the searches depend on.
+        task: its name.
+        roles: the models.
+        searcher: canonical id.
+        seeds: the cells that tell which images both models decide alike: the white model's and the black one's in
+            batches, then one image at a time.
+        rule: ``agree`` or ``agree_and_correct``.
+    """
+
+    key: str
+    task: str
+    roles: Roles
+    searcher: str
+    seeds: tuple[Cell, Cell, Cell, Cell]
+    rule: str
+
+    @property
+    def images(self) -> int:
+        """How many images seeds are chosen from."""
+        return self.seeds[0].images
+
+    @property
+    def name(self) -> str:
+        """Readable address, unique in a plan."""
+        return "/".join((self.task, self.roles.name, self.searcher, self.seeds[0].subset, self.seeds[0].split))
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All cells of a run."""
+    """All cells of a run, and the searches that begin where its cells agree."""
 
     cells: tuple[Cell, ...]
+    searches: tuple[SearchCell, ...] = ()
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the cells' keys."""
-        return hashlib.sha256("\n".join(cell.key for cell in self.cells).encode()).hexdigest()
+        """SHA-256 over all keys."""
+        keys = [*(cell.key for cell in self.cells), *(cell.key for cell in self.searches)]
+        return hashlib.sha256("\n".join(keys).encode()).hexdigest()
 
     @property
     def answers(self) -> int:
         """How many answers the plan asks for."""
         return sum(cell.images for cell in self.cells)
 
+    @property
+    def keys(self) -> dict[str, str]:
+        """Keys of cells and searches by their names."""
+        return {**{cell.name: cell.key for cell in self.cells}, **{cell.name: cell.key for cell in self.searches}}
+
     def of(self, task: str) -> list[Cell]:
         """Return one task's cells."""
         return [cell for cell in self.cells if cell.task == task]
+
+    def searches_of(self, task: str) -> list[SearchCell]:
+        """Return one task's searches."""
+        return [cell for cell in self.searches if cell.task == task]
 
 
 def make_plan(
@@ -100,9 +145,16 @@ def make_plan(
     Raises:
         SuiteError: wildcards that match nothing, or a split without images.
     """
-    return Plan(
-        tuple(cell for task in suite.tasks for cell in _cells(suite, task, models, datasets[task.data], limit, nonce))
-    )
+    planner = _Planner(suite, models, nonce, limit)
+    cells: list[Cell] = []
+    searches: list[SearchCell] = []
+    for task in suite.tasks:
+        if isinstance(task, DisagreementTask):
+            searches += planner.searches(task, datasets[task.data])
+        else:
+            cells += planner.cells(task, datasets[task.data])
+    needed = {cell.key: cell for search in searches for cell in search.seeds}
+    return Plan((*cells, *needed.values()), tuple(searches))
 
 
 def select(patterns: Sequence[str], names: Sequence[str], what: str) -> list[str]:
@@ -139,82 +191,79 @@ def tested_subsets(task: DetectionTask, infos: Sequence[SubsetInfo]) -> tuple[li
     return generators, sorted(paired or reals)
 
 
-def pairs_of(names: Sequence[str], reference: str) -> list[tuple[str, str]]:
-    """Return (reference, candidate): a variant with its model, and a model with its architecture's reference.
+class _Planner:
+    """Makes the cells of one suite."""
 
-    Raises:
-        SuiteError: several models of one architecture match ``reference``.
-    """
-    base = [name for name in names if VARIANT not in name and fnmatchcase(name, reference)]
-    references: dict[str, str] = {}
-    for name in base:
-        held = references.setdefault(name.partition(".")[0], name)
-        if held != name:
-            raise SuiteError(
-                problem(f"reference {reference!r}", "one model an architecture", f"{held} and {name}", "Name it closer")
-            )
-    found = []
-    for name in names:
-        model, marked, _ = name.partition(VARIANT)
-        other = model if marked else references.get(name.partition(".")[0])
-        if other in names and other != name:
-            found.append((str(other), name))
-    return found
+    def __init__(self, suite: Suite, models: Mapping[str, Model], nonce: str, limit: int | None) -> None:
+        self.suite, self.models, self.limit = suite, models, limit
+        self.cards = {name: model.card for name, model in models.items()}
+        self.identities = {name: _identity(model, nonce) for name, model in models.items()}
 
+    def cells(self, task: DetectionTask | ClassificationTask, data: Dataset) -> Iterator[Cell]:
+        """Yield the cells of a task that asks about images as they are."""
+        answering = [name for name, card in self.cards.items() if card.task != "gradient"]
+        names = select(task.models, answering, f"task {task.name}: models")
+        chosen = {name: self.cards[name] for name in names}
+        if isinstance(task, DetectionTask):
+            check_detectors(task, chosen)
+            wanted = _asked_in_detection(task, data.subsets())
+        else:
+            classifier_pairs(task, chosen)
+            wanted = _asked_of_classes(task, data.subsets())
+        for info, degradation in wanted:
+            for name in names:
+                yield self._cell(task, name, data, info, degradation, self.models[name].backend.options.batch)
 
-def classifier_pairs(task: ClassificationTask, cards: Mapping[str, Card]) -> list[tuple[str, str]]:
-    """Return the pairs that a classification task compares.
+    def searches(self, task: DisagreementTask, data: Dataset) -> Iterator[SearchCell]:
+        """Yield a task's searches."""
+        searchers = [parse_searcher(value) for value in task.searchers]
+        for roles in search_roles(task, searchers, self.cards):
+            for info, _ in _asked_of_classes(task, data.subsets()):
+                batches = [self.models[name].backend.options.batch for name in (roles.white, roles.black)]
+                white, black, white_alone, black_alone = (
+                    self._cell(task, name, data, info, CLEAN, batch)
+                    for name, batch in zip((roles.white, roles.black) * 2, (*batches, 1, 1), strict=True)
+                )
+                seeds = (white, black, white_alone, black_alone)
+                for searcher in searchers:
+                    mine = roles.lent(searcher)
+                    said = {
+                        "seeds": [cell.key for cell in seeds],
+                        "gradient": self.identities[mine.gradient] if mine.gradient else None,
+                        "searcher": searcher.id,
+                        "rule": task.seeds,
+                    }
+                    yield SearchCell(_digest(said), task.name, mine, searcher.id, seeds, task.seeds)
 
-    Raises:
-        CardError: a model that is no classifier, or two of a pair with other classes.
-        SuiteError: several references of one architecture.
-    """
-    for name, card in cards.items():
-        if not card.classes:
-            what = f"task {task.name}: model {name}"
-            raise CardError(problem(what, "a card with classes", card.task, "Leave it out of the task's models"))
-    pairs = pairs_of(list(cards), task.reference)
-    for first, second in pairs:
-        if cards[first].classes != cards[second].classes:
-            what = f"models {first} and {second}"
-            raise CardError(problem(what, "the same classes", "different ones", "Compare models of one set of classes"))
-    return pairs
-
-
-def _cells(
-    suite: Suite,
-    task: DetectionTask | ClassificationTask,
-    models: Mapping[str, Model],
-    data: Dataset,
-    limit: int | None,
-    nonce: str,
-) -> Iterator[Cell]:
-    infos = data.subsets()
-    names = select(task.models, list(models), f"task {task.name}: models")
-    if isinstance(task, DetectionTask):
-        wanted = _asked_in_detection(task, infos)
-    else:
-        classifier_pairs(task, {name: models[name].card for name in names})
-        wanted = _asked_of_classes(task, infos)
-    sample = suite.data[task.data].resolved().sample
-    limits = [value for value in (sample.per_subset, limit) if value is not None]
-    sample = SampleSpec(per_subset=min(limits) if limits else None, seed=sample.seed)
-    for info, degradation in wanted:
-        for name in names:
-            model = models[name]
-            yield Cell(
-                key=_key(suite, model, data, info, degradation, sample, nonce),
-                task=task.name,
-                model=name,
-                data=task.data,
-                subset=info.subset,
-                label=info.label,
-                split=info.split,
-                degradation=degradation,
-                images=min(info.count, sample.per_subset or info.count),
-                sample=sample,
-                batch=model.backend.options.batch,
-            )
+    def _cell(self, task: TaskSpec, name: str, data: Dataset, info: SubsetInfo, degradation: str, batch: int) -> Cell:
+        sample = self.suite.data[task.data].resolved().sample
+        limits = [value for value in (sample.per_subset, self.limit) if value is not None]
+        sample = SampleSpec(per_subset=min(limits) if limits else None, seed=sample.seed)
+        said = {
+            **self.identities[name],
+            "version": RECORD_VERSION,
+            "batch": batch,
+            "data": data.digest,
+            **({"ready": True} if data.ready else {}),
+            "subset": info.subset,
+            "split": info.split,
+            "sample": sample.model_dump(),
+            "degradation": degradation,
+            "seed": self.suite.seed,
+        }
+        return Cell(
+            key=_digest(said),
+            task=task.name,
+            model=name,
+            data=task.data,
+            subset=info.subset,
+            label=info.label,
+            split=info.split,
+            degradation=degradation,
+            images=min(info.count, sample.per_subset or info.count),
+            sample=sample,
+            batch=batch,
+        )
 
 
 def _asked_in_detection(task: DetectionTask, infos: Sequence[SubsetInfo]) -> list[tuple[SubsetInfo, str]]:
@@ -231,8 +280,10 @@ def _asked_in_detection(task: DetectionTask, infos: Sequence[SubsetInfo]) -> lis
     return wanted
 
 
-def _asked_of_classes(task: ClassificationTask, infos: Sequence[SubsetInfo]) -> list[tuple[SubsetInfo, str]]:
-    """Return the subsets of a classification task with their degradations."""
+def _asked_of_classes(
+    task: ClassificationTask | DisagreementTask, infos: Sequence[SubsetInfo]
+) -> list[tuple[SubsetInfo, str]]:
+    """Return the subsets of a task on classes with their degradations; seeds of searches are clean."""
     here = {info.subset for info in infos if info.split == task.split}
     if not here:
         raise _no_images(task, infos)
@@ -241,31 +292,25 @@ def _asked_of_classes(task: ClassificationTask, infos: Sequence[SubsetInfo]) -> 
         (info, degradation)
         for info in infos
         if info.split == task.split and info.subset in chosen
-        for degradation in task.degradations
+        for degradation in (task.degradations if isinstance(task, ClassificationTask) else [CLEAN])
     ]
 
 
-def _no_images(task: DetectionTask | ClassificationTask, infos: Sequence[SubsetInfo]) -> SuiteError:
+def _no_images(task: TaskSpec, infos: Sequence[SubsetInfo]) -> SuiteError:
     splits = f"Splits: {sorted({info.split for info in infos})}"
     return SuiteError(problem(f"task {task.name}", f"images of split {task.split}", "none", splits))
 
 
-def _key(
-    suite: Suite, model: Model, data: Dataset, info: SubsetInfo, degradation: str, sample: SampleSpec, nonce: str
-) -> str:
-    said = {
-        "version": RECORD_VERSION,
+def _identity(model: Model, nonce: str) -> dict[str, object]:
+    """Return what a model's answers depend on, the images and their batches apart."""
+    return {
         "weights": model.info.weights_sha256 or nonce,
         "card": model.card.digest(),
         "transport": model.transport,
         "platform": model.info.platform,
-        "batch": model.backend.options.batch,
         "optimisation": model.backend.options.optimisation,
-        "data": data.digest,
-        "subset": info.subset,
-        "split": info.split,
-        "sample": sample.model_dump(),
-        "degradation": degradation,
-        "seed": suite.seed,
     }
+
+
+def _digest(said: Mapping[str, object]) -> str:
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()

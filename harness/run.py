@@ -21,8 +21,11 @@ from harness.models import VARIANT, expand, open_models
 from harness.plan import Plan, make_plan
 from harness.report import write_report
 from harness.report.tree import Report
+from harness.search.registry import parse_searcher
+from harness.searches import search
 from harness.serving import TritonServer
 from harness.spec.load import load_suite
+from harness.store.found import write_found
 from harness.store.runs import RunInfo, RunStore, now
 
 
@@ -91,10 +94,14 @@ def run(asked: Asked, events: Events) -> Finished:
     with prepare(asked, store, events) as ready:
         info = _start(asked, ready, store)
         plan = make_plan(ready.suite, ready.models, ready.datasets, asked.limit, nonce=info.id)
-        info = info.model_copy(update={"cells": {cell.name: cell.key for cell in plan.cells}})
+        info = info.model_copy(update={"cells": plan.keys})
         store.save(info)
         try:
             answer(plan.cells, ready.models, ready.datasets, store.cells, ready.suite.seed, events)
+            try:
+                search(plan.searches, ready.models, ready.datasets, store, ready.suite.seed, events)
+            finally:
+                _write_found(plan, store, info.id)
             report, reasons = conclude(ready, plan, store, events)
             write_report(report, store.folder(info.id))
         except BaseException as error:
@@ -118,6 +125,8 @@ def estimate(asked: Asked, events: Events) -> Estimated:
         plan = make_plan(ready.suite, ready.models, ready.datasets, asked.limit)
         pace = {}
         for name, model in ready.models.items():
+            if model.card.task == "gradient":
+                continue
             side = model.card.preprocess.crop or model.card.preprocess.resize or 224
             one = preprocess(np.zeros((side, side, 3), np.uint8), model.card.preprocess)
             batch = np.stack([one] * model.backend.options.batch)
@@ -153,6 +162,16 @@ def prepare(asked: Asked, store: RunStore, events: Events) -> Iterator[Prepared]
             events.end()
             wanted = expand(suite.models, repository, server.grpc_url, asked.serve)
         yield Prepared(suite, datasets, stack.enter_context(open_models(wanted)))
+
+
+def _write_found(plan: Plan, store: RunStore, run_id: str) -> None:
+    """Write what searches have kept so far into the run's folder."""
+    if plan.searches:
+        searches = [
+            (cell.key, cell.roles.white, cell.roles.black, parse_searcher(cell.searcher).title)
+            for cell in plan.searches
+        ]
+        write_found(store.folder(run_id), searches, store.searches)
 
 
 def _start(asked: Asked, ready: Prepared, store: RunStore) -> RunInfo:

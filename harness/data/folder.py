@@ -17,10 +17,11 @@ class FolderDataset(ManifestDataset):
         root: folder that the manifest's paths start from.
         manifest: the manifest.
         note: what a report must say of the data.
+        ready: whether its images are neither resized nor cropped.
     """
 
-    def __init__(self, name: str, root: Path, manifest: Manifest, note: str = "") -> None:
-        super().__init__(name, manifest, note)
+    def __init__(self, name: str, root: Path, manifest: Manifest, note: str = "", ready: bool = False) -> None:
+        super().__init__(name, manifest, note, ready)
         self.root = root.resolve()
 
     def read(self, sample: Sample) -> bytes:

@@ -91,10 +91,11 @@ class ManifestDataset:
         name: name in the suite.
         manifest: the manifest.
         note: what a report must say of the data.
+        ready: whether its images are neither resized nor cropped.
     """
 
-    def __init__(self, name: str, manifest: Manifest, note: str = "") -> None:
-        self.name, self.manifest, self.note = name, manifest, note
+    def __init__(self, name: str, manifest: Manifest, note: str = "", ready: bool = False) -> None:
+        self.name, self.manifest, self.note, self.ready = name, manifest, note, ready
 
     @property
     def digest(self) -> str:

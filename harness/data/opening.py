@@ -15,6 +15,7 @@ from harness.data.sample import Dataset
 from harness.errors import DataError, problem
 from harness.events import Events
 from harness.spec.suite import DataSpec
+from harness.store.found import found_table
 
 
 def open_dataset(name: str, spec: DataSpec, here: Path, cache: Path, events: Events) -> Dataset:
@@ -49,6 +50,11 @@ def open_dataset(name: str, spec: DataSpec, here: Path, cache: Path, events: Eve
             events,
         )
         return huggingface.HuggingFaceDataset(name, splits, spec.columns, manifest)
+    if spec.layout == "found":
+        listed = found_table(cache.parent / "runs", here, spec.root)
+        manifest = _manifest(listed.parent, partial(table, listed, spec.columns), cache, None, events)
+        note = f"Data {name}: images found by run {Path(spec.root).name}, neither resized nor cropped."
+        return FolderDataset(name, listed.parent, manifest, note, ready=True)
     root = here / Path(spec.root).expanduser()
     if spec.layout == "manifest":
         if not root.is_file():

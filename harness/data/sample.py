@@ -59,6 +59,8 @@ class Dataset(Protocol):
     name: str
     note: str
     """One sentence a report must carry about the data (empty where there is nothing to say)."""
+    ready: bool
+    """Whether its images have the size that models take already: they are neither resized nor cropped."""
 
     @property
     def digest(self) -> str:

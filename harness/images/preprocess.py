@@ -49,6 +49,11 @@ class Preprocess(Frozen):
         """The same for images that have their final size: nothing is resized or cropped."""
         return self.model_copy(update={"resize": None, "crop": None})
 
+    @property
+    def pixels(self) -> Preprocess:
+        """The same resizing and cropping, and nothing else: what is left are pixels, uint8 (height, width, 3)."""
+        return Preprocess(resize=self.resize, filter=self.filter, crop=self.crop)
+
 
 def preprocess(image: Image, spec: Preprocess) -> NDArray[Any]:
     """Return one model input made from one image.

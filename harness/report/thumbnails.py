@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import islice
 
 import numpy as np
@@ -14,9 +14,11 @@ from harness.data.sample import FAKE, Dataset, Sample
 from harness.errors import ImageError
 from harness.images import decode
 from harness.images.degrade import CLEAN
+from harness.images.preprocess import Image, preprocess
 from harness.report.tree import Tile
 from harness.tasks.classification import Classification, Flip, PairFigures
 from harness.tasks.detection import Detection, Mistake
+from harness.tasks.disagreement import SearchFigures
 
 SIDE = 128
 """Longer side of a thumbnail in pixels."""
@@ -77,14 +79,50 @@ def flip_tiles(found: Classification, cards: Mapping[str, Card], data: Dataset, 
         yield Tile(picture, classes[flip.target] if flip.target >= 0 else name, said)
 
 
+def search_tiles(rows: Sequence[SearchFigures], cards: Mapping[str, Card], data: Dataset, split: str) -> Iterator[Tile]:
+    """Yield, seed by seed, the original and then what each searcher found beside its amplified difference.
+
+    Args:
+        rows: one pair's searchers.
+        cards: the models' cards by name; their classes have names.
+        data: where the seeds are; one that is gone is left out.
+        split: of the seeds.
+    """
+    seeds = list(dict.fromkeys(item.sample for row in rows for item in row.shown))
+    samples = _find(data, split, seeds)
+    for seed in seeds:
+        roles = rows[0].roles
+        spec, classes = cards[roles.white].preprocess.pixels, cards[roles.white].classes
+        try:
+            image = decode(data.read(samples[seed]))
+        except (ImageError, KeyError):
+            continue
+        pixels = image if data.ready else preprocess(image, spec)
+        yield Tile(_png(pixels), seed, "original")
+        for searcher, item in ((row.searcher, item) for row in rows for item in row.shown if item.sample == seed):
+            found = decode(item.png)
+            difference = found.astype(np.int16) - pixels
+            gain = 127 / max(int(np.abs(difference).max()), 1)
+            amplified = (128 + gain * difference).astype(np.uint8)
+            white, black = (
+                classes[said] if classes else f"class {said}" for said in (item.white_class, item.black_class)
+            )
+            detail = f"{white} / {black}; {item.psnr:.1f} dB, difference x {gain:.3g}"
+            yield Tile(_png(np.concatenate([found, amplified], axis=1), 2 * SIDE), searcher, detail)
+
+
 def thumbnail(data: bytes) -> bytes:
     """Return an image file as a PNG of at most SIDE x SIDE pixels.
 
     Raises:
         ImageError: it can't be decoded.
     """
-    picture = PILImage.fromarray(np.ascontiguousarray(decode(data)))
-    picture.thumbnail((SIDE, SIDE))
+    return _png(decode(data))
+
+
+def _png(pixels: Image, width: int = SIDE) -> bytes:
+    picture = PILImage.fromarray(np.ascontiguousarray(pixels))
+    picture.thumbnail((width, SIDE))
     buffer = io.BytesIO()
     picture.save(buffer, "png", optimize=False)
     return buffer.getvalue()

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import log_softmax
 
 from harness.errors import EndpointError, EndpointRefused, EndpointTimeout, EndpointUnavailable, problem
 from harness.search.oracle import Oracle
@@ -21,6 +22,19 @@ NOT_FINITE = "answer:not_finite"
 
 
 @dataclass(frozen=True)
+class Spent:
+    """What a search has asked for: forward queries to either model, gradients, and its share of the time in seconds."""
+
+    white: int = 0
+    black: int = 0
+    gradients: int = 0
+    seconds: float = 0.0
+
+    def __add__(self, other: Spent) -> Spent:
+        return Spent(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
+
+
+@dataclass(frozen=True)
 class Pair:
     """Two models that are to disagree.
 
@@ -28,11 +42,35 @@ class Pair:
         white: its gradient may be asked for.
         black: gives answers alone.
         gradient: where gradients come from: of the white model, or of one that stands in for it; None without any.
+        lent: whether it is of one that stands in.
     """
 
     white: Oracle
     black: Oracle
     gradient: Oracle | None = None
+    lent: bool = False
+
+    def slopes(self, requests: Sequence[Differentiate]) -> list[Slope]:
+        """Return the gradients asked for, with the white model's own logits where they are wanted.
+
+        Raises:
+            EndpointError: no usable answer, or no gradient in this pair.
+        """
+        if self.gradient is None and requests:
+            raise EndpointRefused(problem("gradient", "an endpoint that gives one", "none", "Name it in the pair"))
+        found = self.gradient.slopes(requests) if self.gradient else []
+        wanted = [place for place, request in enumerate(requests) if self.costs(request).white]
+        logits = self.white.logits([requests[place].image for place in wanted])
+        for place, said in zip(wanted, logits, strict=True):
+            found[place] = Slope(said, _loss(requests[place], said), found[place].gradient)
+        return found
+
+    def costs(self, request: Ask | Differentiate) -> Spent:
+        """Return what a request takes, time apart."""
+        if isinstance(request, Ask):
+            count = len(request.images)
+            return Spent(white=count * request.white, black=count * request.black)
+        return Spent(white=int(self.lent and request.logits), gradients=1)
 
 
 @dataclass(frozen=True)
@@ -59,19 +97,6 @@ class Seed:
 
 
 @dataclass(frozen=True)
-class Spent:
-    """What a search has asked for: forward queries to either model, gradients, and its share of the time in seconds."""
-
-    white: int = 0
-    black: int = 0
-    gradients: int = 0
-    seconds: float = 0.0
-
-    def __add__(self, other: Spent) -> Spent:
-        return Spent(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
-
-
-@dataclass(frozen=True)
 class Hunted:
     """The end of one search.
 
@@ -93,8 +118,8 @@ class Hunted:
 class _Hunt:
     """One search under way."""
 
-    def __init__(self, seed: Seed, steps: Steps[None], queries: int, gradients: int) -> None:
-        self.seed, self.steps = seed, steps
+    def __init__(self, seed: Seed, steps: Steps[None], pair: Pair, queries: int, gradients: int) -> None:
+        self.seed, self.steps, self.pair = seed, steps, pair
         self.queries, self.gradients = queries, gradients
         self.request: Ask | Differentiate | None = None
         self.spent = Spent()
@@ -115,13 +140,13 @@ class _Hunt:
         except StopIteration:
             self.request = None
         self.spent += Spent(seconds=time.perf_counter() - started)
-        after = self.spent + _cost(self.request)
+        after = self.spent + self._cost
         if max(after.white, after.black) > self.queries or after.gradients > self.gradients:
             self.stop()
 
     def answer(self, said: Answers | Slope, seconds: float) -> None:
         """Count what was asked, and go on; an answer that is not finite ends it."""
-        self.spent += _cost(self.request) + Spent(seconds=seconds)
+        self.spent += self._cost + Spent(seconds=seconds)
         values = (said.white, said.black) if isinstance(said, Answers) else (said.logits, said.gradient)
         if all(np.isfinite(item).all() for item in values):
             self.go_on(said)
@@ -134,17 +159,22 @@ class _Hunt:
         self.request, self.failure = None, failure
 
     @property
+    def _cost(self) -> Spent:
+        return self.pair.costs(self.request) if self.request else Spent()
+
+    @property
     def end(self) -> Hunted:
         """What came of it."""
         return Hunted(self.seed, self.kept, self.spent, self.first, self.failure)
 
 
-def _cost(request: Ask | Differentiate | None) -> Spent:
-    """Return what a request takes, time apart."""
-    if isinstance(request, Ask):
-        count = len(request.images)
-        return Spent(white=count * request.white, black=count * request.black)
-    return Spent(gradients=int(isinstance(request, Differentiate)))
+def _loss(request: Differentiate, logits: Floats) -> float:
+    """Return the loss that a request names, by given logits."""
+    if request.loss == "margin":
+        label = int(request.target.argmax())
+        return float(logits[label] - np.delete(logits, label).max())
+    theirs, ours = (log_softmax(item.astype(np.float64) / request.temperature) for item in (request.target, logits))
+    return float(np.exp(theirs) @ (theirs - ours))
 
 
 def hunt(
@@ -180,7 +210,9 @@ def hunt(
     local = all(item.model.local for item in (pair.white, pair.black, pair.gradient) if item)
     with ThreadPoolExecutor(1 if local else 3, thread_name_prefix="search") as pool:
         while True:
-            fresh = [_Hunt(seed, begin(seed), queries, gradients) for seed in islice(waiting, width - len(active))]
+            fresh = [
+                _Hunt(seed, begin(seed), pair, queries, gradients) for seed in islice(waiting, width - len(active))
+            ]
             for item in fresh:
                 item.go_on(None)
             active += fresh
@@ -203,8 +235,7 @@ def _round(active: Sequence[_Hunt], pair: Pair, pool: ThreadPoolExecutor) -> Non
     slopes = [(item, item.request) for item in active if isinstance(item.request, Differentiate)]
     white = pool.submit(_timed, pair.white.logits, [image for _, ask in asks if ask.white for image in ask.images])
     black = pool.submit(_timed, pair.black.logits, [image for _, ask in asks if ask.black for image in ask.images])
-    ask_slopes = pair.gradient.slopes if pair.gradient else _no_gradient
-    gradients = _timed(ask_slopes, [request for _, request in slopes])
+    gradients = pool.submit(_timed, pair.slopes, [request for _, request in slopes])
     answers = {"white": white.result(), "black": black.result()}
     taken = {"white": 0, "black": 0}
     for item, ask in asks:
@@ -223,7 +254,7 @@ def _round(active: Sequence[_Hunt], pair: Pair, pool: ThreadPoolExecutor) -> Non
             item.answer(Answers(**parts), seconds)
         else:
             item.stop((f"endpoint:{failure.reason}", str(failure)))
-    found, pace = gradients
+    found, pace = gradients.result()
     for place, (item, _) in enumerate(slopes):
         if isinstance(found, EndpointError):
             item.stop((f"endpoint:{found.reason}", str(found)))
@@ -246,9 +277,3 @@ def _timed(call: Callable[[Sequence[Q]], R], items: Sequence[Q]) -> tuple[R | En
     except EndpointError as error:
         said = error
     return said, (time.perf_counter() - started) / max(len(items), 1)
-
-
-def _no_gradient(requests: Sequence[Differentiate]) -> list[Slope]:
-    if requests:
-        raise EndpointRefused(problem("gradient", "an endpoint that gives one", "none", "Name it in the pair"))
-    return []

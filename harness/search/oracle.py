@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +12,10 @@ from numpy.typing import NDArray
 from harness.backends.base import Tensors
 from harness.errors import EndpointBadAnswer, problem
 from harness.images.preprocess import Preprocess, preprocess
-from harness.models import Model
 from harness.search.requests import Differentiate, Floats, Pixels, Slope
+
+if TYPE_CHECKING:
+    from harness.models import Model
 
 KL, MARGIN = 0, 1
 """Values of a gradient entry's input ``mode``."""

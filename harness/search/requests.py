@@ -38,12 +38,14 @@ class Differentiate:
         loss: ``margin`` of a label, or ``kl`` from other logits.
         target: float32 (classes,): for a margin its largest value names the label, for KL the other model's logits.
         temperature: of KL.
+        logits: whether the white model's logits are wanted too; they cost a query where the gradient is another's.
     """
 
     image: Pixels
     loss: Literal["margin", "kl"]
     target: Floats
     temperature: float = 1.0
+    logits: bool = True
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,8 @@ class Slope:
     """A gradient's answer.
 
     Attributes:
-        logits: (classes,) of the model that the gradient is of.
-        loss: its value.
+        logits: (classes,) of the white model; of the model that stands in for it, where only the gradient was wanted.
+        loss: its value by these logits.
         gradient: d loss / d image, float32 (height, width, 3), an image's values counted in [0, 1].
     """
 
@@ -103,9 +105,9 @@ def ask_both(images: Pixels) -> Steps[tuple[Floats, Floats]]:
     return said.white, said.black
 
 
-def slope_of_margin(image: Pixels, label: int, classes: int) -> Steps[Slope]:
+def slope_of_margin(image: Pixels, label: int, classes: int, logits: bool = True) -> Steps[Slope]:
     """Return logit of ``label`` minus the largest other one, with its gradient."""
-    said = yield Differentiate(image, "margin", np.eye(1, classes, label, dtype=np.float32)[0])
+    said = yield Differentiate(image, "margin", np.eye(1, classes, label, dtype=np.float32)[0], logits=logits)
     assert isinstance(said, Slope)
     return said
 

@@ -24,12 +24,14 @@ class Searcher(Named):
     Attributes:
         queries: most forward queries to either model, for one seed.
         gradients: most gradients for one seed.
+        gradient: gradient entry of another model, to be asked in place of the pair's: the search transfers from it.
     """
 
     needs_gradient: ClassVar[bool]
 
     queries: PositiveInt = 500
     gradients: NonNegativeInt = 500
+    gradient: str | None = None
 
     @final
     def search(self, seeds: Iterable[Seed], pair: Pair, seed: int, width: int) -> Iterator[Hunted]:

@@ -13,7 +13,8 @@ from pydantic import BaseModel, ValidationError
 from harness.errors import SuiteError
 from harness.names import did_you_mean
 from harness.spec.source import Source, override, read_source
-from harness.spec.suite import TAG, TASKS, Suite
+from harness.spec.suite import Suite
+from harness.spec.tasks import TAG, TASKS
 
 
 def load_suite(path: Path, settings: Sequence[str] = (), environ: Mapping[str, str] = os.environ) -> Suite:

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
-    Discriminator,
     Field,
     GetJsonSchemaHandler,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveInt,
-    Tag,
-    WithJsonSchema,
     model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
@@ -24,21 +19,17 @@ from pydantic_core import CoreSchema
 
 from harness.backends.base import EndpointOptions, Optimisation, Provider
 from harness.card import NAME_PATTERN, Head
-from harness.errors import SuiteError
 from harness.frozen import Frozen
-from harness.images.degrade import Harmonise, parse_degradation
 from harness.images.preprocess import Preprocess
 from harness.names import did_you_mean
-
-Split = Literal["train", "val", "test"]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.\-]*$", max_length=80)]
-
+from harness.spec.tasks import Name, TaskSpec
 
 LAYOUTS = {
     "genimage": "<generator>/{train,val}/{ai,nature}, with the folder names of the GenImage downloads",
     "real_fake": "<set>/{0_real,1_fake} or <set>/{real,fake}",
     "imagenet": "n01440764/*, n01440764_*.JPEG, or the flat validation set beside a label file",
     "manifest": "a CSV or Parquet file with path, label, subset, and split, source and target where known",
+    "found": "images that a disagreement run found, asked about as they are: `{found: RUN}`",
     "huggingface": "a data set of the `datasets` library; needs the extra `datasets`",
     "miniature": "built on this machine from photographs inside scikit-image and scikit-learn; needs no root",
 }
@@ -49,26 +40,6 @@ def _layout(value: str) -> str:
     if value not in LAYOUTS:
         raise ValueError(f"layout {value!r} is not known. {did_you_mean(value, list(LAYOUTS))}")
     return value
-
-
-def _canonical(value: Any) -> str:
-    try:
-        return parse_degradation(value).id
-    except SuiteError as error:
-        raise ValueError(str(error)) from error
-
-
-DegradationId = Annotated[
-    str,
-    BeforeValidator(_canonical),
-    WithJsonSchema(
-        {
-            "description": "`none`, `jpeg quality=65`, `{jpeg: {quality: 65}}`, or a list of them applied in order",
-            "anyOf": [{"type": "string"}, {"type": "object"}, {"type": "array"}],
-        }
-    ),
-]
-"""A degradation, normalised to its canonical id."""
 
 
 class SampleSpec(Frozen):
@@ -83,7 +54,8 @@ class DataSpec(Frozen):
 
     Attributes:
         layout: how the folder is laid out; ``miniature`` needs no folder.
-        root: folder, manifest file (``manifest``) or data set name (``huggingface``); relative to the suite file.
+        root: folder, manifest file (``manifest``), data set name (``huggingface``) or run (``found``: its name, or
+            its folder); paths are relative to the suite file. ``{found: RUN}`` is short for layout and root.
         sample: how many images of each subset.
         columns: names of the data set's columns, for ``manifest`` and ``huggingface``: ours to theirs.
         otherwise: used in its place where ``root`` is empty.
@@ -94,6 +66,14 @@ class DataSpec(Frozen):
     sample: SampleSpec = SampleSpec()
     columns: dict[str, str] = {}
     otherwise: DataSpec | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_run(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "found" in value and "layout" not in value:
+            rest = {key: item for key, item in value.items() if key != "found"}
+            return {"layout": "found", "root": value["found"], **rest}
+        return value
 
     @model_validator(mode="after")
     def _has_a_place(self) -> DataSpec:
@@ -181,174 +161,6 @@ class ModelSpec(Frozen):
         if not wild and not re.match(NAME_PATTERN, self.name):
             raise ValueError(f"model name {self.name!r} is not architecture.tag in lower case")
         return self
-
-
-class CardThreshold(Frozen):
-    """The threshold that the card brings from training."""
-
-    kind: Literal["card"] = "card"
-
-
-class FixedThreshold(Frozen):
-    """One number for every head, on the oriented score."""
-
-    kind: Literal["fixed"] = "fixed"
-    value: float
-
-
-class CalibratedThreshold(Frozen):
-    """Best balanced accuracy on a split that is not tested, over the head's own training subsets."""
-
-    kind: Literal["calibrated"] = "calibrated"
-    split: Literal["train", "val"] = "val"
-
-
-class AtFprThreshold(Frozen):
-    """The smallest threshold whose false-positive rate on the split's reals is at most ``fpr``."""
-
-    kind: Literal["at_fpr"] = "at_fpr"
-    fpr: float = Field(gt=0, lt=1)
-    split: Literal["train", "val"] = "val"
-
-
-class OracleThreshold(Frozen):
-    """Best balanced accuracy on the tested images themselves; printed only as oracle."""
-
-    kind: Literal["oracle"] = "oracle"
-
-
-def _threshold(value: Any) -> Any:
-    """``card``, ``oracle``, ``{fixed: 0.5}``, ``{calibrated: {split: val}}``, ``{at_fpr: {fpr: 0.01, split: val}}``."""
-    if isinstance(value, str):
-        return {"kind": value}
-    if isinstance(value, dict) and len(value) == 1 and "kind" not in value:
-        ((kind, body),) = value.items()
-        if kind == "fixed":
-            return {"kind": kind, "value": body}
-        return {"kind": kind, **body} if isinstance(body, dict) else value
-    return value
-
-
-Threshold = Annotated[
-    CardThreshold | FixedThreshold | CalibratedThreshold | AtFprThreshold | OracleThreshold,
-    Field(discriminator="kind"),
-    BeforeValidator(_threshold),
-    WithJsonSchema(
-        {
-            "description": "card, oracle, {fixed: 0.5}, {calibrated: {split: val}}, {at_fpr: {fpr: 0.01, split: val}}",
-            "anyOf": [
-                {"enum": ["card", "oracle"]},
-                {
-                    "type": "object",
-                    "properties": {"fixed": {"type": "number"}},
-                    "required": ["fixed"],
-                    "additionalProperties": False,
-                },
-                {
-                    "type": "object",
-                    "properties": {"calibrated": {"type": "object"}},
-                    "required": ["calibrated"],
-                    "additionalProperties": False,
-                },
-                {
-                    "type": "object",
-                    "properties": {"at_fpr": {"type": "object"}},
-                    "required": ["at_fpr"],
-                    "additionalProperties": False,
-                },
-            ],
-        }
-    ),
-]
-
-
-class DetectionTask(Frozen):
-    """Real or fake, over subsets x degradations.
-
-    Attributes:
-        data: name of the data set.
-        models: wildcards over the suite's models.
-        subsets: wildcards over generators; their reals come along.
-        split: the split that is tested.
-        degradations: conditions; ``none`` is always among them.
-        threshold: where decisions are cut.
-        harmonise: re-encodes both classes alike, shown beside the raw figures.
-        audit: whether containers, qualities and sizes are held against the labels.
-    """
-
-    kind: Literal["detection"] = "detection"
-    name: Name = "detection"
-    data: str
-    models: tuple[str, ...] = ("*",)
-    subsets: tuple[str, ...] = ("*",)
-    split: Split = "test"
-    degradations: tuple[DegradationId, ...] = ("none",)
-    threshold: Threshold = CardThreshold()
-    harmonise: Harmonise | None = None
-    audit: bool = True
-
-    @model_validator(mode="after")
-    def _one_clean_condition(self) -> DetectionTask:
-        _check_conditions(self.degradations)
-        if getattr(self.threshold, "split", None) == self.split:
-            raise ValueError("a threshold must not be calibrated on the split that is tested")
-        return self
-
-
-class ClassificationTask(Frozen):
-    """Which class, and whether a model decides as the one it was made from.
-
-    Attributes:
-        data: name of the data set; images without a target count for agreement only.
-        models: wildcards over the suite's models, variants among them.
-        subsets: wildcards over its subsets.
-        split: the split that is tested.
-        degradations: conditions; ``none`` is always among them.
-        reference: wildcard of the models that others of the same architecture are held against; a variant is held
-            against the model that it is a variant of.
-    """
-
-    kind: Literal["classification"]
-    name: Name = "classification"
-    data: str
-    models: tuple[str, ...] = ("*",)
-    subsets: tuple[str, ...] = ("*",)
-    split: Split = "test"
-    degradations: tuple[DegradationId, ...] = ("none",)
-    reference: str = "*.tv_float"
-
-    @model_validator(mode="after")
-    def _one_clean_condition(self) -> ClassificationTask:
-        _check_conditions(self.degradations)
-        return self
-
-
-def _check_conditions(degradations: Sequence[str]) -> None:
-    if len(set(degradations)) != len(degradations):
-        raise ValueError("the same degradation stands twice")
-    if "none" not in degradations:
-        raise ValueError("`none` must be among the degradations: the others are read against it")
-
-
-TAG = "task:"
-"""Begins the tag of a task in pydantic's locations, where no key of a suite begins so."""
-
-
-def _kind(value: Any) -> str:
-    kind = value.get("kind", "detection") if isinstance(value, dict) else getattr(value, "kind", "detection")
-    return f"{TAG}{kind}"
-
-
-TASKS: dict[str, type[DetectionTask] | type[ClassificationTask]] = {
-    "detection": DetectionTask,
-    "classification": ClassificationTask,
-}
-"""Every task by its kind."""
-
-TaskSpec = Annotated[
-    Annotated[DetectionTask, Tag(TAG + "detection")] | Annotated[ClassificationTask, Tag(TAG + "classification")],
-    Discriminator(_kind),
-]
 
 
 class ClaimSpec(Frozen):

@@ -7,6 +7,7 @@ import io
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +16,16 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from harness.store.files import write_atomic
-from harness.store.records import RETRIED, SCHEMA, Record, to_table
+from harness.store.records import RETRIED, SCHEMA
+
+
+class Row(Protocol):
+    """A record: a value with an attribute for each of its schema's columns."""
+
+    @property
+    def position(self) -> int:
+        """Its place in its cell, from 0."""
+        ...
 
 
 class CellStore:
@@ -23,17 +33,19 @@ class CellStore:
 
     Args:
         root: folder of all cells; made when first written.
+        schema: of their records; ``position``, ``error`` and ``detail`` are among its columns.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, schema: pa.Schema = SCHEMA) -> None:
+        self.root, self.schema = root, schema
 
-    def append(self, key: str, records: Sequence[Record]) -> None:
+    def append(self, key: str, records: Sequence[Row]) -> None:
         """Add records to a cell. Raises StoreError where the disk refuses."""
         if not records:
             return
         buffer = io.BytesIO()
-        pq.write_table(to_table(records), buffer, compression="zstd")
+        columns = {name: [getattr(record, name) for record in records] for name in self.schema.names}
+        pq.write_table(pa.table(columns, schema=self.schema), buffer, compression="zstd")
         name = f"{records[0].position:09d}-{uuid.uuid4().hex[:8]}.parquet"
         write_atomic(self._folder(key) / name, buffer.getvalue())
 
@@ -52,10 +64,10 @@ class CellStore:
             key: the cell's content hash.
             columns: columns wanted; ``position`` and ``error`` always come along.
         """
-        wanted = list(dict.fromkeys(("position", "error", *(columns or SCHEMA.names))))
+        wanted = list(dict.fromkeys(("position", "error", *(columns or self.schema.names))))
         parts = [part for path in self._parts(key) if (part := _read_part(path, wanted)) is not None]
         if not parts:
-            return pa.schema([SCHEMA.field(name) for name in wanted]).empty_table()
+            return pa.schema([self.schema.field(name) for name in wanted]).empty_table()
         table = pa.concat_tables(parts)
         position = table["position"].to_numpy()
         failed = table["error"].is_valid().to_numpy()

@@ -49,9 +49,3 @@ class Record:
     error: str | None = None
     detail: str | None = None
     target: int | None = None
-
-
-def to_table(records: Sequence[Record]) -> pa.Table:
-    """Return records as an Arrow table of :data:`SCHEMA`."""
-    columns = {name: [getattr(record, name) for record in records] for name in SCHEMA.names}
-    return pa.table(columns, schema=SCHEMA)

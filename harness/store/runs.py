@@ -13,6 +13,7 @@ from harness.errors import StoreError, problem
 from harness.frozen import Frozen
 from harness.store.cells import CellStore
 from harness.store.files import write_atomic
+from harness.store.searches import SEARCH_SCHEMA
 
 Status = Literal["running", "interrupted", "failed", "complete"]
 
@@ -52,12 +53,13 @@ class RunStore:
     """All runs under one root, beside the cells they share.
 
     Args:
-        root: ``reports`` by default; holds ``runs/``, ``cells/``, ``conclusions/`` and ``manifests/``.
+        root: ``reports`` by default; holds ``runs/``, ``cells/``, ``searches/``, ``conclusions/`` and ``manifests/``.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.cells = CellStore(root / "cells")
+        self.searches = CellStore(root / "searches", SEARCH_SCHEMA)
         self.manifests = root / "manifests"
 
     def folder(self, run_id: str) -> Path:

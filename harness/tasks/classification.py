@@ -16,8 +16,9 @@ from harness.errors import DataError, problem
 from harness.images.degrade import CLEAN
 from harness.metrics.multiclass import calibration_error, divergence, log_probabilities, within_top
 from harness.models import VARIANT
-from harness.plan import Cell, classifier_pairs
-from harness.spec.suite import ClassificationTask
+from harness.pairs import classifier_pairs
+from harness.plan import Cell
+from harness.spec.tasks import ClassificationTask
 from harness.stats import Estimate, bootstrap_interval, holm, mcnemar, ranks_with_ties
 from harness.stats.bootstrap import bootstrap
 from harness.store.cells import CellStore

@@ -6,7 +6,8 @@ import pytest
 from harness.card import Card, Head
 from harness.claims import Checked, check_claims
 from harness.errors import CardError
-from harness.spec.suite import ClaimSpec, DetectionTask
+from harness.spec.suite import ClaimSpec
+from harness.spec.tasks import DetectionTask
 from harness.stats import Estimate
 from harness.tasks.detection import NO_OUTCOMES, Detection, Detector, Figures
 

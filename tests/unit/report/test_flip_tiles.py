@@ -10,7 +10,8 @@ from harness.data import open_dataset
 from harness.data.sample import Dataset
 from harness.events import Silent
 from harness.report.thumbnails import flip_tiles
-from harness.spec.suite import ClassificationTask, DataSpec
+from harness.spec.suite import DataSpec
+from harness.spec.tasks import ClassificationTask
 from harness.tasks.classification import Classification, Flip, PairFigures
 
 COLOURS = {"a.png": 10, "b.png": 60, "c.png": 110, "d.png": 160}

@@ -9,7 +9,8 @@ import yaml
 from harness.errors import SuiteError
 from harness.spec.load import load_suite
 from harness.spec.schema import suite_schema
-from harness.spec.suite import ClassificationTask, DetectionTask, Suite, VariantSpec
+from harness.spec.suite import Suite, VariantSpec
+from harness.spec.tasks import ClassificationTask, DetectionTask
 
 GOOD = """\
 name: demo

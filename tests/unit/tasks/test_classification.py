@@ -11,8 +11,10 @@ from scipy.stats import binomtest
 
 from harness.card import Card
 from harness.errors import CardError, DataError, SuiteError
-from harness.plan import Cell, pairs_of
-from harness.spec.suite import ClassificationTask, SampleSpec
+from harness.pairs import pairs_of
+from harness.plan import Cell
+from harness.spec.suite import SampleSpec
+from harness.spec.tasks import ClassificationTask
 from harness.stats import holm, wilson
 from harness.store.cells import CellStore
 from harness.store.records import Record

@@ -9,7 +9,8 @@ from harness.card import Card, Head
 from harness.claims import check_claims
 from harness.data.sample import SubsetInfo
 from harness.plan import Cell
-from harness.spec.suite import ClaimSpec, DetectionTask, SampleSpec
+from harness.spec.suite import ClaimSpec, SampleSpec
+from harness.spec.tasks import DetectionTask
 from harness.store.cells import CellStore
 from harness.store.records import Record
 from harness.tasks.detection import Detection, cross_generator, evaluate, in_domain

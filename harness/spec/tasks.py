@@ -1,0 +1,305 @@
+"""What a suite can ask: one type a task. Values only, as in the suite that holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    Tag,
+    WithJsonSchema,
+    model_validator,
+)
+
+from harness.errors import SuiteError
+from harness.frozen import Frozen
+from harness.images.degrade import Harmonise, parse_degradation
+from harness.search.registry import parse_searcher
+
+Split = Literal["train", "val", "test"]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.\-]*$", max_length=80)]
+
+
+def _canonical(value: Any) -> str:
+    try:
+        return parse_degradation(value).id
+    except SuiteError as error:
+        raise ValueError(str(error)) from error
+
+
+DegradationId = Annotated[
+    str,
+    BeforeValidator(_canonical),
+    WithJsonSchema(
+        {
+            "description": "`none`, `jpeg quality=65`, `{jpeg: {quality: 65}}`, or a list of them applied in order",
+            "anyOf": [{"type": "string"}, {"type": "object"}, {"type": "array"}],
+        }
+    ),
+]
+"""A degradation, normalised to its canonical id."""
+
+
+class CardThreshold(Frozen):
+    """The threshold that the card brings from training."""
+
+    kind: Literal["card"] = "card"
+
+
+class FixedThreshold(Frozen):
+    """One number for every head, on the oriented score."""
+
+    kind: Literal["fixed"] = "fixed"
+    value: float
+
+
+class CalibratedThreshold(Frozen):
+    """Best balanced accuracy on a split that is not tested, over the head's own training subsets."""
+
+    kind: Literal["calibrated"] = "calibrated"
+    split: Literal["train", "val"] = "val"
+
+
+class AtFprThreshold(Frozen):
+    """The smallest threshold whose false-positive rate on the split's reals is at most ``fpr``."""
+
+    kind: Literal["at_fpr"] = "at_fpr"
+    fpr: float = Field(gt=0, lt=1)
+    split: Literal["train", "val"] = "val"
+
+
+class OracleThreshold(Frozen):
+    """Best balanced accuracy on the tested images themselves; printed only as oracle."""
+
+    kind: Literal["oracle"] = "oracle"
+
+
+def _threshold(value: Any) -> Any:
+    """``card``, ``oracle``, ``{fixed: 0.5}``, ``{calibrated: {split: val}}``, ``{at_fpr: {fpr: 0.01, split: val}}``."""
+    if isinstance(value, str):
+        return {"kind": value}
+    if isinstance(value, dict) and len(value) == 1 and "kind" not in value:
+        ((kind, body),) = value.items()
+        if kind == "fixed":
+            return {"kind": kind, "value": body}
+        return {"kind": kind, **body} if isinstance(body, dict) else value
+    return value
+
+
+Threshold = Annotated[
+    CardThreshold | FixedThreshold | CalibratedThreshold | AtFprThreshold | OracleThreshold,
+    Field(discriminator="kind"),
+    BeforeValidator(_threshold),
+    WithJsonSchema(
+        {
+            "description": "card, oracle, {fixed: 0.5}, {calibrated: {split: val}}, {at_fpr: {fpr: 0.01, split: val}}",
+            "anyOf": [
+                {"enum": ["card", "oracle"]},
+                {
+                    "type": "object",
+                    "properties": {"fixed": {"type": "number"}},
+                    "required": ["fixed"],
+                    "additionalProperties": False,
+                },
+                {
+                    "type": "object",
+                    "properties": {"calibrated": {"type": "object"}},
+                    "required": ["calibrated"],
+                    "additionalProperties": False,
+                },
+                {
+                    "type": "object",
+                    "properties": {"at_fpr": {"type": "object"}},
+                    "required": ["at_fpr"],
+                    "additionalProperties": False,
+                },
+            ],
+        }
+    ),
+]
+
+
+class DetectionTask(Frozen):
+    """Real or fake, over subsets x degradations.
+
+    Attributes:
+        data: name of the data set.
+        models: wildcards over the suite's models.
+        subsets: wildcards over generators; their reals come along.
+        split: the split that is tested.
+        degradations: conditions; ``none`` is always among them.
+        threshold: where decisions are cut.
+        harmonise: re-encodes both classes alike, shown beside the raw figures.
+        audit: whether containers, qualities and sizes are held against the labels.
+    """
+
+    kind: Literal["detection"] = "detection"
+    name: Name = "detection"
+    data: str
+    models: tuple[str, ...] = ("*",)
+    subsets: tuple[str, ...] = ("*",)
+    split: Split = "test"
+    degradations: tuple[DegradationId, ...] = ("none",)
+    threshold: Threshold = CardThreshold()
+    harmonise: Harmonise | None = None
+    audit: bool = True
+
+    @model_validator(mode="after")
+    def _one_clean_condition(self) -> DetectionTask:
+        _check_conditions(self.degradations)
+        if getattr(self.threshold, "split", None) == self.split:
+            raise ValueError("a threshold must not be calibrated on the split that is tested")
+        return self
+
+
+class ClassificationTask(Frozen):
+    """Which class, and whether a model decides as the one it was made from.
+
+    Attributes:
+        data: name of the data set; images without a target count for agreement only.
+        models: wildcards over the suite's models, variants among them.
+        subsets: wildcards over its subsets.
+        split: the split that is tested.
+        degradations: conditions; ``none`` is always among them.
+        reference: wildcard of the models that others of the same architecture are held against; a variant is held
+            against the model that it is a variant of.
+    """
+
+    kind: Literal["classification"]
+    name: Name = "classification"
+    data: str
+    models: tuple[str, ...] = ("*",)
+    subsets: tuple[str, ...] = ("*",)
+    split: Split = "test"
+    degradations: tuple[DegradationId, ...] = ("none",)
+    reference: str = "*.tv_float"
+
+    @model_validator(mode="after")
+    def _one_clean_condition(self) -> ClassificationTask:
+        _check_conditions(self.degradations)
+        return self
+
+
+def _searcher(value: Any) -> str:
+    try:
+        return parse_searcher(value).id
+    except SuiteError as error:
+        raise ValueError(str(error)) from error
+
+
+SearcherId = Annotated[
+    str,
+    BeforeValidator(_searcher),
+    WithJsonSchema(
+        {
+            "description": "`boundary`, `cw iterations=500` or `{cw: {iterations: 500}}`",
+            "anyOf": [{"type": "string"}, {"type": "object"}],
+        }
+    ),
+]
+"""A searcher with all its parameters, normalised to its canonical id."""
+
+
+class PairSpec(Frozen):
+    """Two models that are to disagree, and their roles.
+
+    Attributes:
+        white: model whose gradient is followed, or a wildcard.
+        black: model that gives answers alone, or a wildcard; of wildcards, models of one architecture meet.
+        gradient: the gradient entry asked, or a wildcard; ``WHITE.gradient`` where it is not given. A white model
+            without gradients (int8) takes one that stands in for it, its float sibling's, say.
+    """
+
+    white: str
+    black: str
+    gradient: str | None = None
+
+
+class SearchClaimSpec(Frozen):
+    """A row of the table published with Diff-Finder.
+
+    Attributes:
+        black: the quantized model, as the suite names it.
+        c, iterations: parameters of ``difffinder_cw``.
+        images: seeds.
+        psnr: in dB.
+        ssim, success_rate: in 0..1.
+        source: where it was published.
+    """
+
+    black: str
+    c: PositiveFloat = 1.0
+    iterations: PositiveInt
+    images: PositiveInt
+    psnr: float
+    ssim: float = Field(ge=0, le=1)
+    success_rate: float = Field(ge=0, le=1)
+    source: str = ""
+
+
+class DisagreementTask(Frozen):
+    """Images near given ones that two models decide differently.
+
+    Attributes:
+        data: name of the data set.
+        pairs: the models, with their roles.
+        searchers: each searches from all seeds of each pair.
+        subsets: wildcards over the data set's subsets.
+        split: the split that seeds come from.
+        seeds: images that both models decide alike, or alike and correctly.
+        protocol: ``seed`` adds the table published with Diff-Finder, counted as it was there.
+        claims: that table's rows.
+    """
+
+    kind: Literal["disagreement"]
+    name: Name = "disagreement"
+    data: str
+    pairs: tuple[PairSpec, ...] = Field(min_length=1)
+    searchers: tuple[SearcherId, ...] = Field(min_length=1)
+    subsets: tuple[str, ...] = ("*",)
+    split: Split = "test"
+    seeds: Literal["agree", "agree_and_correct"] = "agree"
+    protocol: Literal["discern", "seed"] = "discern"
+    claims: tuple[SearchClaimSpec, ...] = ()
+
+    @model_validator(mode="after")
+    def _each_once(self) -> DisagreementTask:
+        if len(set(self.searchers)) != len(self.searchers):
+            raise ValueError("the same searcher stands twice")
+        return self
+
+
+def _check_conditions(degradations: Sequence[str]) -> None:
+    if len(set(degradations)) != len(degradations):
+        raise ValueError("the same degradation stands twice")
+    if "none" not in degradations:
+        raise ValueError("`none` must be among the degradations: the others are read against it")
+
+
+TAG = "task:"
+"""Begins the tag of a task in pydantic's locations, where no key of a suite begins so."""
+
+
+def _kind(value: Any) -> str:
+    kind = value.get("kind", "detection") if isinstance(value, dict) else getattr(value, "kind", "detection")
+    return f"{TAG}{kind}"
+
+
+TASKS: dict[str, type[DetectionTask] | type[ClassificationTask] | type[DisagreementTask]] = {
+    "detection": DetectionTask,
+    "classification": ClassificationTask,
+    "disagreement": DisagreementTask,
+}
+"""Every task by its kind."""
+
+TaskSpec = Annotated[
+    Annotated[DetectionTask, Tag(TAG + "detection")]
+    | Annotated[ClassificationTask, Tag(TAG + "classification")]
+    | Annotated[DisagreementTask, Tag(TAG + "disagreement")],
+    Discriminator(_kind),
+]

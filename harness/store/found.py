@@ -1,0 +1,96 @@
+"""Found images of a run as files with a manifest beside them, so that any later suite can ask about them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+
+from harness.errors import DataError, problem
+from harness.store.cells import CellStore
+from harness.store.files import write_atomic
+
+FOLDER, MANIFEST = "found", "manifest.csv"
+
+COLUMNS = (
+    *("path", "label", "subset", "split", "source", "target"),
+    *("seed", "white", "black", "searcher", "agreed_class", "white_class", "black_class", "white_margin"),
+    *("black_margin", "psnr", "ssim", "l2", "linf", "sha256", "verified"),
+)
+
+
+def write_found(run: Path, searches: Sequence[tuple[str, str, str, str]], store: CellStore) -> int:
+    """Write every kept image of some searches into a run's folder.
+
+    Images of searches that were cut off after they had kept one are written too, as not verified.
+
+    Args:
+        run: the run's folder.
+        searches: key, white model, black model and searcher of each.
+        store: where the records are.
+
+    Returns:
+        How many images there are.
+
+    Raises:
+        StoreError: the disk refuses.
+    """
+    text = io.StringIO()
+    table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    table.writeheader()
+    count = 0
+    for key, white, black, searcher in searches:
+        subset = "-".join(_slug(name) for name in (white, black, searcher))
+        for row in _kept(store, key):
+            path = f"{subset}/{_slug(Path(row['sample']).stem)}-{row['position']}.png"
+            _write_new(run / FOLDER / path, row["png"])
+            said = {name: row[name] for name in COLUMNS if name in row}
+            table.writerow(
+                said
+                | {"path": path, "label": 0, "subset": subset, "split": "test", "seed": row["sample"], "white": white}
+                | {"black": black, "searcher": searcher, "agreed_class": row["label"], "verified": row["error"] is None}
+            )
+            count += 1
+    write_atomic(run / FOLDER / MANIFEST, text.getvalue().encode())
+    return count
+
+
+def found_table(runs: Path, here: Path, named: str) -> Path:
+    """Return the manifest of a run's found images.
+
+    Args:
+        runs: folder of all runs.
+        here: folder that relative paths start from.
+        named: a run's name, or the path of its folder.
+
+    Raises:
+        DataError: there is none.
+    """
+    for folder in (runs / named, here / Path(named).expanduser()):
+        path = folder / FOLDER / MANIFEST
+        if path.is_file():
+            return path
+    do = "Name a finished run of a disagreement suite; harness list runs shows them"
+    raise DataError(problem(f"data found: {named}", f"a run with {FOLDER}/{MANIFEST}", "none", do))
+
+
+def _kept(store: CellStore, key: str) -> Iterator[dict[str, Any]]:
+    """Yield the records whose image disagrees, or was not verified yet."""
+    for batch in store.read(key).filter(pc.field("png").is_valid()).to_batches(max_chunksize=64):
+        for row in batch.to_pylist():
+            if row["outcome"] in ("found", None):
+                yield row
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    if not path.is_file():
+        write_atomic(path, content)
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.]+", "_", name).strip("._")[:80] or "image"
