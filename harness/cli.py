@@ -202,12 +202,21 @@ def schema() -> None:
 
 def _print_estimate(found: Estimated) -> None:
     """Print what a run would take."""
+    from harness.search.registry import parse_searcher
+
     for task in dict.fromkeys(cell.task for cell in found.plan.cells):
         cells = found.plan.of(task)
         images = sum({(c.subset, c.split): c.images for c in cells}.values())
         _say(f"{task}: {len(cells)} cells, {images:,} images, {sum(c.images for c in cells):,} answers")
         for name in dict.fromkeys(cell.degradation for cell in cells):
             _say(f"  {name}")
+    for search in found.plan.searches:
+        most = parse_searcher(search.searcher)
+        gradients = f" and {most.gradients} gradients" if most.needs_gradient else ""
+        _say(
+            f"{search.task}: {search.roles.name}, {most.title}: up to {search.images:,} searches of at most"
+            f" {most.queries} queries to either model{gradients} each"
+        )
     minutes, seconds = divmod(round(found.seconds), 60)
     _say(
         f"to ask: {found.open:,} answers in {found.requests:,} requests, about {minutes}:{seconds:02} of inference,"

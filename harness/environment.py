@@ -46,10 +46,10 @@ def fingerprint() -> dict[str, str]:
 
 
 @cache
-def source_digest() -> str:
-    """Return the SHA-256 over the harness's own code: the same code draws the same conclusions."""
+def source_digest(part: str = "") -> str:
+    """Return the SHA-256 over the harness's own code, or one package's: the same code draws the same conclusions."""
     digest = hashlib.sha256()
-    root = Path(__file__).parent
+    root = Path(__file__).parent / part
     for path in sorted(root.rglob("*.py")):
         digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()

@@ -40,11 +40,14 @@ def read_named(value: object, kinds: Mapping[str, type[N]], what: str, example: 
         SuiteError: an unknown name or parameter, or a value out of range.
     """
     if isinstance(value, str):
-        name, *words = value.split()[:32] or [""]
+        name, *words = value.split() or [""]
         pairs = [word.partition("=") for word in words]
         if any(not separator for _, separator, _ in pairs):
             raise SuiteError(problem(f"{what} {value!r}", "key=value words", value, f"Write e.g. {example}"))
-        return _build(name, {key: raw for key, _, raw in pairs}, kinds, what, strings=True)
+        parameters = {key: raw for key, _, raw in pairs}
+        if len(parameters) < len(pairs):
+            raise SuiteError(problem(f"{what} {value!r}", "each parameter once", value, "Remove one"))
+        return _build(name, parameters, kinds, what, strings=True)
     if isinstance(value, dict) and len(value) == 1:
         ((name, parameters),) = value.items()
         return _build(str(name), {} if parameters is None else parameters, kinds, what)

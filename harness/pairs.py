@@ -100,13 +100,16 @@ def search_roles(task: DisagreementTask, searchers: Sequence[Searcher], cards: M
         CardError: two models of a pair, or a gradient, that have other classes or take other pixels.
     """
     own = any(item.needs_gradient and item.gradient is None for item in searchers)
+    for item in searchers:
+        _check_gradient(task, item, cards)
     found: dict[str, Roles] = {}
     for spec in task.pairs:
         for roles in _matched(task, spec, cards):
             if own:
                 roles = replace(roles, gradient=_gradient(task, roles, spec, cards))
-            for other in {roles.black, roles.gradient, *(item.gradient for item in searchers)} - {None}:
-                _check_alike(task, roles.white, str(other), cards)
+            lent = dict.fromkeys(roles.lent(item).gradient for item in searchers)
+            for other in filter(None, (roles.black, *lent)):
+                _check_alike(task, roles.white, other, cards)
             if roles.name in found:
                 raise SuiteError(problem(f"task {task.name}: pair {roles.name}", "it once", "it twice", "Remove one"))
             found[roles.name] = roles
@@ -140,11 +143,21 @@ def _gradient(task: DisagreementTask, roles: Roles, spec: PairSpec, cards: Mappi
     return found[0]
 
 
+def _check_gradient(task: DisagreementTask, searcher: Searcher, cards: Mapping[str, Card]) -> None:
+    """Check that the gradient a searcher transfers from is an entry of the suite."""
+    name = searcher.gradient
+    if name is None:
+        return
+    what = f"task {task.name}: gradient {name}"
+    if name not in cards:
+        raise SuiteError(problem(what, "an entry of the suite", "none", did_you_mean(name, list(cards))))
+    if cards[name].task != "gradient":
+        raise CardError(problem(what, "a gradient entry", f"a {cards[name].task} model", f"Name {name}.gradient, say"))
+
+
 def _check_alike(task: DisagreementTask, name: str, other: str, cards: Mapping[str, Card]) -> None:
     """Check that two models can be asked about one image and say the same classes."""
     what = f"task {task.name}: models {name} and {other}"
-    if other not in cards:
-        raise SuiteError(problem(what, "models of the suite", f"no {other}", did_you_mean(other, list(cards))))
     mine, theirs = cards[name], cards[other]
     if mine.outputs < 2 or (mine.outputs, mine.classes) != (theirs.outputs, theirs.classes):
         got = f"{mine.outputs} and {theirs.outputs}" if mine.outputs != theirs.outputs else "others"

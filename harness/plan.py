@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from harness.data.sample import FAKE, Dataset, SubsetInfo, reals_for
+from harness.environment import source_digest
 from harness.errors import SuiteError, problem
 from harness.images.degrade import CLEAN
 from harness.models import Model
@@ -217,6 +218,7 @@ class _Planner:
     def searches(self, task: DisagreementTask, data: Dataset) -> Iterator[SearchCell]:
         """Yield a task's searches."""
         searchers = [parse_searcher(value) for value in task.searchers]
+        code = source_digest("search")
         for roles in search_roles(task, searchers, self.cards):
             for info, _ in _asked_of_classes(task, data.subsets()):
                 batches = [self.models[name].backend.options.batch for name in (roles.white, roles.black)]
@@ -232,6 +234,7 @@ class _Planner:
                         "gradient": self.identities[mine.gradient] if mine.gradient else None,
                         "searcher": searcher.id,
                         "rule": task.seeds,
+                        "code": code,
                     }
                     yield SearchCell(_digest(said), task.name, mine, searcher.id, seeds, task.seeds)
 

@@ -1,6 +1,8 @@
 """What every test may use."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,27 @@ def discern_data() -> Path:
     if not place:
         pytest.skip("DISCERN_DATA is not set: no real weights and images here")
     return Path(place)
+
+
+CLASSIFIERS = {
+    "mobilenet_v2.tv_float": "mobilenet_v2_float_folded.pth",
+    "mobilenet_v2.tv_int8": "mobilenet_v2_int8_torchscript.pth",
+    "squeezenet1_1.tv_float": "squeezenet1_1.pth",
+}
+
+
+@pytest.fixture(scope="session")
+def classifiers(discern_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository of real classifiers, exported as a user does it, with the gradient of one."""
+    pytest.importorskip("torch", reason="the extra `export` is not installed")
+    repository = tmp_path_factory.mktemp("classifiers") / "repository"
+    for name, file in CLASSIFIERS.items():
+        command = [sys.executable, "-m", "harness", "export", name, "--repository", str(repository)]
+        command += ["--weights", str(discern_data / "weights" / file)]
+        command += ["--with-gradient"] if name == "mobilenet_v2.tv_float" else []
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=600)
+        assert ended.returncode == 0, ended.stderr + ended.stdout
+    return repository
 
 
 @pytest.fixture(scope="session")

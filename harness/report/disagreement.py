@@ -38,7 +38,7 @@ def disagreement_sections(found: Disagreement, tiles: Mapping[str, Sequence[Tile
     yield Section(f"{prefix}What became of the images", (_outcomes(found),), _OUTCOME_INTRO)
     for number, pair in enumerate(found.pairs):
         if tiles.get(pair):
-            title = "Originals, then what each searcher found beside its difference from the original, amplified"
+            title = "Originals, then what each searcher found above its difference from the original, amplified"
             sheet = Sheet(f"{name}_{number}_found", title, tuple(tiles[pair]))
             yield Section(f"{prefix}Found images, {pair}", (sheet,), detail=True)
     yield Section(f"{prefix}Success against budget", tuple(_curves(found)), _CURVE_INTRO, detail=True)
@@ -132,9 +132,9 @@ def _seed_table(found: Disagreement) -> Table:
         Column("ssim", "SSIM", "float"),
         Column("success_rate", "SR", "percent"),
         Column("claimed_images", "claimed: images", "int"),
-        Column("claimed_psnr", "PSNR", "float"),
-        Column("claimed_ssim", "SSIM", "float"),
-        Column("claimed_success_rate", "SR", "percent"),
+        Column("claimed_psnr", "claimed: PSNR", "float"),
+        Column("claimed_ssim", "claimed: SSIM", "float"),
+        Column("claimed_success_rate", "claimed: SR", "percent"),
         Column("standing", "standing"),
         Column("source", "source"),
     )

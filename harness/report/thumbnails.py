@@ -80,7 +80,7 @@ def flip_tiles(found: Classification, cards: Mapping[str, Card], data: Dataset, 
 
 
 def search_tiles(rows: Sequence[SearchFigures], cards: Mapping[str, Card], data: Dataset, split: str) -> Iterator[Tile]:
-    """Yield, seed by seed, the original and then what each searcher found beside its amplified difference.
+    """Yield, seed by seed, the original and then what each searcher found above its amplified difference.
 
     Args:
         rows: one pair's searchers.
@@ -108,7 +108,7 @@ def search_tiles(rows: Sequence[SearchFigures], cards: Mapping[str, Card], data:
                 classes[said] if classes else f"class {said}" for said in (item.white_class, item.black_class)
             )
             detail = f"{white} / {black}; {item.psnr:.1f} dB, difference x {gain:.3g}"
-            yield Tile(_png(np.concatenate([found, amplified], axis=1), 2 * SIDE), searcher, detail)
+            yield Tile(_png(np.concatenate([found, amplified]), 2 * SIDE), searcher, detail)
 
 
 def thumbnail(data: bytes) -> bytes:
@@ -120,9 +120,9 @@ def thumbnail(data: bytes) -> bytes:
     return _png(decode(data))
 
 
-def _png(pixels: Image, width: int = SIDE) -> bytes:
+def _png(pixels: Image, height: int = SIDE) -> bytes:
     picture = PILImage.fromarray(np.ascontiguousarray(pixels))
-    picture.thumbnail((width, SIDE))
+    picture.thumbnail((SIDE, height))
     buffer = io.BytesIO()
     picture.save(buffer, "png", optimize=False)
     return buffer.getvalue()

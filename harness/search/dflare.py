@@ -29,8 +29,9 @@ class Dflare(Searcher):
 
     Source: Tian et al., 2023 (TOSEM, arXiv:2112.02819) and its code (github.com/yqtianust/DFlare). It differs from that
     code where that is wrong: a gap that narrows is no progress, the operators' ranks are really looked up in
-    Metropolis-Hastings' acceptance (and what is rejected leaves the last operator in place), Gaussian noise is rounded instead of cut to whole levels, which all but removed it,
-    and no operator can draw parameters that change nothing.
+    Metropolis-Hastings' acceptance, whose rejections leave the last operator in place, Gaussian noise is rounded
+    (cutting it to whole levels all but removed it) and stronger, and no operator can draw parameters that change
+    nothing.
 
     Attributes:
         delta: least growth of the gap, of probabilities.

@@ -26,7 +26,7 @@ class DiffFinderCw(Searcher):
         c: weight of the margin.
         iterations: at most so many.
         lr: of Adam.
-        early_stop: end an image whose cost rose between two looks; one looks ten times in all.
+        early_stop: end an image that has found something and whose cost rose between two looks, of ten in all.
     """
 
     name = "difffinder_cw"

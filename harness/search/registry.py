@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness.named import read_named
 from harness.search.boundary import Boundary
+from harness.search.boundary_answers import BoundaryAnswers
 from harness.search.cw import CarliniWagner
 from harness.search.dflare import Dflare
 from harness.search.diffchaser import DiffChaser
@@ -12,7 +13,8 @@ from harness.search.difffinder_pgd import DiffFinderPgd
 from harness.search.searcher import Searcher
 
 SEARCHERS: dict[str, type[Searcher]] = {
-    kind.name: kind for kind in (DiffFinderCw, DiffFinderPgd, CarliniWagner, Dflare, DiffChaser, Boundary)
+    kind.name: kind
+    for kind in (DiffFinderCw, DiffFinderPgd, CarliniWagner, Dflare, DiffChaser, Boundary, BoundaryAnswers)
 }
 """Searchers by name; a new one is a file and its entry here."""
 

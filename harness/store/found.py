@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
-
-import pyarrow.compute as pc
 
 from harness.errors import DataError, problem
 from harness.store.cells import CellStore
@@ -27,7 +26,8 @@ COLUMNS = (
 def write_found(run: Path, searches: Sequence[tuple[str, str, str, str]], store: CellStore) -> int:
     """Write every kept image of some searches into a run's folder.
 
-    Images of searches that were cut off after they had kept one are written too, as not verified.
+    Images of searches that were cut off after they had kept one are written too, as not verified; they are removed
+    again where the search has ended since and found nothing that holds.
 
     Args:
         run: the run's folder.
@@ -46,16 +46,20 @@ def write_found(run: Path, searches: Sequence[tuple[str, str, str, str]], store:
     count = 0
     for key, white, black, searcher in searches:
         subset = "-".join(_slug(name) for name in (white, black, searcher))
-        for row in _kept(store, key):
-            path = f"{subset}/{_slug(Path(row['sample']).stem)}-{row['position']}.png"
-            _write_new(run / FOLDER / path, row["png"])
-            said = {name: row[name] for name in COLUMNS if name in row}
-            table.writerow(
-                said
-                | {"path": path, "label": 0, "subset": subset, "split": "test", "seed": row["sample"], "white": white}
-                | {"black": black, "searcher": searcher, "agreed_class": row["label"], "verified": row["error"] is None}
-            )
-            count += 1
+        for row in _rows(store, key):
+            path = f"{subset}/{_slug(Path(row['sample']).stem)}-{key[:8]}-{row['position']}.png"
+            if row["outcome"] not in ("found", None):
+                (run / FOLDER / path).unlink(missing_ok=True)
+            elif row["png"] is not None:
+                _write_changed(run / FOLDER / path, row["png"])
+                said = {name: row[name] for name in COLUMNS if name in row}
+                table.writerow(
+                    said
+                    | {"path": path, "label": 0, "subset": subset, "split": "test", "seed": row["sample"]}
+                    | {"white": white, "black": black, "searcher": searcher, "agreed_class": row["label"]}
+                    | {"sha256": hashlib.sha256(row["png"]).hexdigest(), "verified": row["error"] is None}
+                )
+                count += 1
     write_atomic(run / FOLDER / MANIFEST, text.getvalue().encode())
     return count
 
@@ -79,16 +83,13 @@ def found_table(runs: Path, here: Path, named: str) -> Path:
     raise DataError(problem(f"data found: {named}", f"a run with {FOLDER}/{MANIFEST}", "none", do))
 
 
-def _kept(store: CellStore, key: str) -> Iterator[dict[str, Any]]:
-    """Yield the records whose image disagrees, or was not verified yet."""
-    for batch in store.read(key).filter(pc.field("png").is_valid()).to_batches(max_chunksize=64):
-        for row in batch.to_pylist():
-            if row["outcome"] in ("found", None):
-                yield row
+def _rows(store: CellStore, key: str) -> Iterator[dict[str, Any]]:
+    for batch in store.read(key).to_batches(max_chunksize=64):
+        yield from batch.to_pylist()
 
 
-def _write_new(path: Path, content: bytes) -> None:
-    if not path.is_file():
+def _write_changed(path: Path, content: bytes) -> None:
+    if not path.is_file() or path.read_bytes() != content:
         write_atomic(path, content)
 
 

@@ -325,7 +325,7 @@ def _pictures(store: CellStore, found: _Searches, samples: Sequence[str]) -> lis
 
 
 def _is_found(samples: Sequence[str]) -> pc.Expression:
-    return (pc.field("outcome") == "found") & pc.field("sample").isin(list(samples))
+    return (pc.field("outcome") == "found") & pc.field("sample").isin(pa.array(samples, pa.string()))
 
 
 def _seed_row(name: str, found: _Searches, task: DisagreementTask, cards: Mapping[str, Card]) -> SeedRow | None:

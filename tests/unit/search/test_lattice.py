@@ -76,14 +76,18 @@ CHANGES = np.stack(np.meshgrid(*[np.arange(-7, 8)] * 3, indexing="ij"), axis=-1)
 
 
 @given(pixels(1, 1, 3), slopes(1, 1, 3))
-def test_no_lattice_change_of_that_gain_is_shorter(seed, gradient):
+def test_no_lattice_change_of_that_gain_is_shorter_nor_any_mixture_of_two(seed, gradient):
     walk = Walk(seed, gradient, 0.1)
     allowed = CHANGES[((seed[0, 0] + CHANGES >= 0) & (seed[0, 0] + CHANGES <= 255)).all(axis=1)]
     gains = -(allowed * gradient[0, 0].astype(float)).sum(axis=1) / 255
     lengths = (allowed**2).sum(axis=1)
     for k in range(1, min(len(walk), 7) + 1):
-        as_good = lengths[gains >= walk.gain(k) * (1 + 1e-5)]
-        assert (moves(walk, k) ** 2).sum() <= as_good.min(initial=10**6)
+        gain, length = walk.gain(k), (moves(walk, k) ** 2).sum()
+        more, less = gains > gain * (1 + 1e-5), gains < gain * (1 - 1e-5)
+        assert length <= lengths[more].min(initial=10**6)
+        dearest = ((length - lengths[less]) / (gain - gains[less])).max()
+        cheapest = ((lengths[more] - length) / (gains[more] - gain)).min(initial=np.inf)
+        assert dearest <= cheapest * (1 + 1e-3)
 
 
 @pytest.mark.parametrize("level", [0, 128, 255])

@@ -1,3 +1,5 @@
+import contextlib
+
 import numpy as np
 import pytest
 
@@ -6,9 +8,9 @@ from harness.search.dflare import OPERATORS, Dflare, OperatorChain
 from harness.search.diffchaser import DiffChaser
 from harness.search.difffinder_cw import DiffFinderCw
 from harness.search.difffinder_pgd import DiffFinderPgd
-from harness.search.hunts import Pair
+from harness.search.hunts import Pair, Seed
 from harness.search.oracle import to_floats
-from harness.search.requests import Slope
+from harness.search.requests import Answers, Ask, Differentiate, Keep, Slope
 from harness.search.tanh_descent import TanhDescent
 
 SEARCHERS = [DiffFinderCw(), DiffFinderPgd(), CarliniWagner(), Dflare(), DiffChaser()]
@@ -86,12 +88,30 @@ def test_black_box_searches_need_no_gradient(searcher, seeds, pair):
     assert any(end.kept is not None for end in found.values())
 
 
-def test_cw_asks_the_black_model_once(seeds, pair):
-    for searcher in (CarliniWagner(), CarliniWagner(gradients=20)):
-        for end in ends(searcher, seeds, pair).values():
-            assert end.spent.black <= 1
-            assert end.spent.white == 0
-            assert end.spent.gradients == min(searcher.iterations, searcher.gradients)
+@named([DiffFinderCw(c=10), DiffFinderPgd()])
+def test_nearer_images_take_the_place_of_farther_ones(searcher, seeds, pair):
+    for seed in seeds:
+        steps, answer, distances = searcher.steps(seed, np.random.default_rng(0)), None, []
+        with contextlib.suppress(StopIteration):
+            while True:
+                request = steps.send(answer)
+                match request:
+                    case Keep(image):
+                        distances.append(((image - to_floats(seed.pixels)) ** 2).sum())
+                        answer = None
+                    case Ask(images):
+                        answer = Answers(pair.white.logits(images), pair.black.logits(images))
+                    case Differentiate():
+                        (answer,) = pair.gradient.slopes([request])
+        assert (np.diff(distances) < 0).all()
+
+
+@pytest.mark.parametrize("gradients", [20, 500])
+def test_cw_asks_the_black_model_once_even_where_gradients_are_few(seeds, pair, gradients):
+    found = ends(CarliniWagner(c=10, gradients=gradients), seeds, pair).values()
+    assert {end.spent.gradients for end in found} == {min(50, gradients)}
+    assert {end.spent.white for end in found} == {0}
+    assert max(end.spent.black for end in found) == 1
 
 
 def test_cw_keeps_only_what_is_off_the_label(seeds, pair):
@@ -120,6 +140,32 @@ def test_a_descent_in_tanh_space_leaves_black_and_white_alone():
     assert descent.distance == pytest.approx(((descent.image - to_floats(seed)) ** 2).sum())
 
 
+def test_a_descent_is_adams_on_the_cost_in_tanh_space():
+    draw = np.random.default_rng(0)
+    seed = draw.integers(1, 255, (2, 2, 3), dtype=np.uint8)
+    slope, offset, c, lr = draw.normal(size=seed.shape), 0.05, 0.7, 0.05
+    x = seed / 255
+    offset -= (slope * x).sum()
+
+    def image(w):
+        return (np.tanh(w) + 1) / 2
+
+    def cost(w):
+        return ((image(w) - x) ** 2).sum() + c * max((slope * image(w)).sum() + offset, 0)
+
+    w, mean, square = np.arctanh(2 * x - 1), np.zeros(seed.shape), np.zeros(seed.shape)
+    descent = TanhDescent(seed, c, lr)
+    for turn in range(1, 30):
+        margin = Slope(np.zeros(2, np.float32), (slope * descent.image).sum() + offset, slope.astype(np.float32))
+        assert descent.cost(margin) == pytest.approx(cost(w), abs=1e-5)
+        descent.step(margin)
+        ends = [[cost(w + sign * 1e-6 * unit.reshape(w.shape)) for unit in np.eye(w.size)] for sign in (1, -1)]
+        gradient = ((np.array(ends[0]) - ends[1]) / 2e-6).reshape(w.shape)
+        mean, square = 0.9 * mean + 0.1 * gradient, 0.999 * square + 0.001 * gradient**2
+        w = w - lr * (mean / (1 - 0.9**turn)) / (np.sqrt(square / (1 - 0.999**turn)) + 1e-8)
+        np.testing.assert_allclose(descent.image, image(w), atol=2e-4)
+
+
 def test_difffinder_pgd_stays_in_its_ball(seeds, pair):
     for end in ends(DiffFinderPgd(eps=3.0, alpha=2.0), seeds, pair).values():
         assert (end.spent.black, end.spent.white, end.spent.gradients) == (11, 1, 10)
@@ -142,6 +188,18 @@ def test_diffchaser_stays_near_its_seed_and_keeps_its_size(seeds, pair, make_ora
         assert np.abs(levels).max() <= 5
 
 
+def test_diffchaser_keeps_the_fittest_by_each_model(seeds):
+    searcher, sure = DiffChaser(), said(0.9, 0.05)
+    steps = searcher.steps(seeds[0], np.random.default_rng(0))
+    asked = len(next(steps).images)
+    white, black = np.stack([sure] * asked), np.stack([sure] * asked)
+    white[3], black[7] = said(0.5, 0.45), said(0.5, 0.45)
+    for _ in range(10):
+        asked = len(steps.send(Answers(white, black)).images)
+        assert asked == searcher.population - 2
+        white = black = np.stack([sure] * asked)
+
+
 def test_diffchaser_comes_nearer_to_a_boundary(seeds, make_oracle):
     pair = Pair(make_oracle(batch=64), make_oracle(batch=64))
     list(DiffChaser(reach=20, rate=0.05, queries=400).search(seeds[:1], pair, 0, 1))
@@ -150,33 +208,29 @@ def test_diffchaser_comes_nearer_to_a_boundary(seeds, make_oracle):
     assert min(certain[-10:]) < min(certain[:3]) / 2
 
 
-def images_tried(seed, gaps, lead=0.0, novelty=0.5):
-    """What DFLARE asks about, where models say class 0 at these gaps, and otherwise lean ``lead`` more every time."""
-    steps = Dflare(novelty=novelty).steps(replace(seed, white=said(0.5), black=said(0.5)), np.random.default_rng(0))
-    images = [next(steps).images[0]]
-    for turn, gap in enumerate(gaps):
-        rest = min(lead * turn, 1) if turn % 2 else 0
-        images.append(steps.send(Answers(said(0.5 + gap, rest)[None], said(0.5, rest)[None])).images[0])
-    return np.stack(images)
+def said(first, second):
+    """Logits of four classes of which two have these probabilities."""
+    return np.log(np.array([first, second, *[(1 - first - second) / 2] * 2], np.float32))
 
 
-def said(first, lean=0.0):
-    """Logits of four classes whose probabilities are ``first`` and, of the rest, mostly the second or spread evenly."""
-    rest = (1 - first) * np.array([1 / 3 + lean * 0.6, 1 / 3 - lean * 0.3, 1 / 3 - lean * 0.3])
-    return np.log(np.array([first, *rest])).astype(np.float32)
+def tried(answers, novelty=0.5):
+    """What DFLARE asks about, and the seed, where it is answered so, white model first."""
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 24, 3), dtype=np.uint8)
+    seed = Seed(0, "0.png", pixels, said(0.9, 0.05), said(0.6, 0.2))
+    steps = Dflare(novelty=novelty).steps(seed, np.random.default_rng(0))
+    asked = [next(steps), *(steps.send(Answers(white[None], black[None])) for white, black in answers)]
+    return np.stack([ask.images[0] for ask in asked]).astype(float), pixels
 
 
-def test_dflare_goes_on_from_what_widens_the_gap(seeds):
-    seed = replace(seeds[0], pixels=np.random.default_rng(0).integers(0, 256, (24, 24, 3), dtype=np.uint8))
-    widening = images_tried(seed, np.linspace(0.01, 0.4, 30))
-    level = images_tried(seed, np.zeros(30))
-    hardly = images_tried(seed, np.linspace(0, 9e-4, 30))
-    np.testing.assert_array_equal(level, hardly)
-    single = [np.array_equal(OPERATORS[0](seed.pixels, np.random.default_rng(0)), image) for image in level]
-    assert not all(single)
-    far = ((widening.astype(float) - seed.pixels) ** 2).mean(axis=(1, 2, 3))
-    near = ((level.astype(float) - seed.pixels) ** 2).mean(axis=(1, 2, 3))
-    assert far[15:].mean() > 2 * near[15:].mean()
+def test_dflare_goes_on_from_what_widens_the_gap_or_is_new():
+    level, seed = tried([(said(0.9, 0.05), said(0.6, 0.2))] * 30)
+    narrowing, _ = tried([(said(first, 0.05), said(0.6, 0.2)) for first in np.linspace(0.89, 0.61, 30)])
+    widening, _ = tried([(said(0.9, 0.05), said(first, 0.2)) for first in np.linspace(0.59, 0.4, 30)])
+    new, _ = tried([(said(0.9, 0.05), said(0.6, second)) for second in np.linspace(0.19, 0.01, 30)], novelty=1e-6)
+    np.testing.assert_array_equal(level, narrowing)
+    np.testing.assert_array_equal(widening, new)
+    far, near = (((images[15:] - seed) ** 2).mean() for images in (widening, level))
+    assert far > 1.5 * near
 
 
 @pytest.mark.parametrize("operator", OPERATORS, ids=lambda operator: operator.__name__)
@@ -204,6 +258,16 @@ def test_operators_are_drawn_geometrically_by_rank():
     drawn = np.bincount([chain.draw() for _ in range(20000)], minlength=7) / 20000
     by_rank = (6 / 7) ** np.arange(7)
     np.testing.assert_allclose(drawn[[1, 3, 5, 6, 2, 4, 0]], by_rank / by_rank.sum(), atol=0.012)
+
+
+def test_the_chain_always_moves_to_a_better_operator():
+    chain = OperatorChain(7, np.random.default_rng(0))
+    chain.successes = np.arange(7, 0, -1.0)
+    drawn = []
+    for _ in range(7000):
+        chain.last = 6
+        drawn.append(chain.draw())
+    np.testing.assert_allclose(np.bincount(drawn, minlength=7) / 7000, 1 / 7, atol=0.02)
 
 
 def test_an_operator_that_helps_is_drawn_more_often():
