@@ -259,8 +259,8 @@ class DisagreementTask(Frozen):
     kind: Literal["disagreement"]
     name: Name = "disagreement"
     data: str
-    pairs: tuple[PairSpec, ...] = Field(min_length=1)
-    searchers: tuple[SearcherId, ...] = Field(min_length=1)
+    pairs: tuple[PairSpec, ...] = Field(default=(PairSpec(white="*.tv_float", black="*.tv_int8"),), min_length=1)
+    searchers: tuple[SearcherId, ...] = Field(default=("boundary",), min_length=1)
     subsets: tuple[str, ...] = ("*",)
     split: Split = "test"
     seeds: Literal["agree", "agree_and_correct"] = "agree"
