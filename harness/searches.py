@@ -18,6 +18,7 @@ from harness.images.quality import distance
 from harness.models import Model
 from harness.plan import Cell, SearchCell
 from harness.search.hunts import Hunted, Pair, Seed
+from harness.search.margins import margin
 from harness.search.oracle import Oracle, to_lattice
 from harness.search.registry import parse_searcher
 from harness.search.requests import Floats
@@ -241,14 +242,14 @@ def _concluded(pair: Pair, hunted: Hunted, sample: Sample) -> SearchRecord:
     except EndpointError as error:
         return replace(row, error=f"endpoint:{error.reason}", detail=str(error), png=to_png(to_lattice(kept)))
     after = distance(seen.pixels, seed.pixels)
-    (white, white_margin), (black, black_margin) = _decision(seen.white), _decision(seen.black)
+    white, black = int(seen.white.argmax()), int(seen.black.argmax())
     return replace(
         row,
         outcome=seen.outcome,
         white_class=white,
         black_class=black,
-        white_margin=white_margin,
-        black_margin=black_margin,
+        white_margin=margin(seen.white, white),
+        black_margin=margin(seen.black, black),
         l2=after.l2,
         linf=after.linf,
         psnr=after.psnr,
@@ -258,9 +259,3 @@ def _concluded(pair: Pair, hunted: Hunted, sample: Sample) -> SearchRecord:
         sha256=seen.sha256,
         png=seen.png,
     )
-
-
-def _decision(logits: Floats) -> tuple[int, float]:
-    """Return the class, and how far its logit lies above the next."""
-    second, first = np.partition(logits, -2)[-2:]
-    return int(logits.argmax()), float(first - second)

@@ -7,9 +7,10 @@ from pydantic import Field, PositiveInt
 
 from harness.search.hunts import Seed
 from harness.search.lattice import Walk
+from harness.search.margins import margin
 from harness.search.requests import Steps, slope_of_margin
 from harness.search.searcher import Searcher
-from harness.search.trail import Trail, margin
+from harness.search.trail import Trail
 
 FLATTENING = 0.6
 """How much of the decrease that one gradient promises comes, roughly: margins flatten along the first walk."""

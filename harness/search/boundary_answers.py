@@ -8,6 +8,7 @@ from pydantic import PositiveFloat, PositiveInt
 from scipy.fft import idctn
 
 from harness.search.hunts import Seed
+from harness.search.margins import margin, margins
 from harness.search.oracle import to_floats, to_lattice
 from harness.search.requests import Floats, Steps, ask_black, ask_both, ask_white, keep
 from harness.search.searcher import Searcher
@@ -72,7 +73,7 @@ class BoundaryAnswers(Searcher):
         x, label = to_floats(seed.pixels), seed.label
         weights = np.zeros(x.shape[:2], np.float32)
         here, logits, length = x, seed.white, FIRST
-        start = margin = float(_margins(logits, label))
+        start = height = margin(logits, label)
         for group in np.array_split(_lowest(weights.shape, self.waves * self.rounds), self.rounds):
             if not len(group):
                 break
@@ -87,13 +88,13 @@ class BoundaryAnswers(Searcher):
             tries[:, rows, columns] -= length * np.outer(LENGTHS, slope)
             images = np.clip(x + _image(tries), 0, 1)
             said = yield from ask_white(images)
-            margins = np.append(_margins(said, label), margin)
+            heights = np.append(margins(said, label), height)
             squares = (np.concatenate([tries, weights[None]]) ** 2).sum(axis=(1, 2))
-            best = int((margins + self.price * start * squares).argmin())
+            best = int((heights + self.price * start * squares).argmin())
             if best < len(LENGTHS):
-                weights, here, logits, margin = tries[best], images[best], said[best], float(margins[best])
+                weights, here, logits, height = tries[best], images[best], said[best], float(heights[best])
             length = float(np.clip(length * GROWTH[best], SHORTEST, LONGEST))
-            if margin < 0.2 * min(1, start / 4):
+            if height < 0.2 * min(1, start / 4):
                 break
         return _image(weights)
 
@@ -107,8 +108,9 @@ class BoundaryAnswers(Searcher):
         least = float(SCALES[apart.argmax()]) if apart.any() else None
         if least is not None:
             yield from keep(images[apart.argmax()])
-        margins = _margins(white, label) + _margins(black, label)
-        near = float(SCALES[turned.argmax() if turned.any() else margins.argmin()])
+        near = float(
+            SCALES[turned.argmax() if turned.any() else (margins(white, label) + margins(black, label)).argmin()]
+        )
         share = 0.6
         for _ in range(self.turns):
             low, high = (0.6 * near, 1.1 * near) if least is None else (share * least, 0.99 * least)
@@ -143,8 +145,3 @@ def _image(weights: Floats) -> Floats:
 def _multiples(seed: Seed, change: Floats, scales: NDArray[np.float64]) -> NDArray[np.uint8]:
     """Return the seed plus multiples of a change as 8-bit images."""
     return to_lattice(to_floats(seed.pixels) + scales.astype(np.float32)[:, None, None, None] * change)
-
-
-def _margins(logits: Floats, label: int) -> Floats:
-    """Return the label's logit minus the largest other one, (...)."""
-    return np.asarray(logits[..., label] - np.delete(logits, label, axis=-1).max(axis=-1), np.float32)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax
 
 from harness.errors import EndpointError, EndpointRefused, EndpointTimeout, EndpointUnavailable, problem
+from harness.search.margins import margin
 from harness.search.oracle import Oracle
 from harness.search.requests import Answers, Ask, Differentiate, Floats, Keep, Pixels, Slope, Steps
 
@@ -171,8 +172,7 @@ class _Hunt:
 def _loss(request: Differentiate, logits: Floats) -> float:
     """Return the loss that a request names, by given logits."""
     if request.loss == "margin":
-        label = int(request.target.argmax())
-        return float(logits[label] - np.delete(logits, label).max())
+        return margin(logits, int(request.target.argmax()))
     theirs, ours = (log_softmax(item.astype(np.float64) / request.temperature) for item in (request.target, logits))
     return float(np.exp(theirs) @ (theirs - ours))
 

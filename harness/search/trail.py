@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from harness.search.hunts import Seed
 from harness.search.lattice import Walk
+from harness.search.margins import margin
 from harness.search.requests import Floats, Steps, ask_black, ask_white, keep
 
 HURRY = 1.02
@@ -114,8 +113,3 @@ class Trail:
 
     def _stays(self, logits: Floats) -> bool:
         return int(logits.argmax()) == self.seed.label
-
-
-def margin(logits: Floats, label: int) -> float:
-    """Return the label's logit minus the largest other one."""
-    return float(logits[label] - np.delete(logits, label).max())
