@@ -200,9 +200,7 @@ def planned(tmp_path: Path, task: dict[str, object], classes: Sequence[str]) -> 
 
 @pytest.mark.parametrize(("kind", "classes"), [("classification", "abc"), ("detection", "")])
 @pytest.mark.parametrize("pattern", ["*", "net.tv_float*"])
-def test_a_gradient_entry_is_never_asked_by_a_wildcard(
-    tmp_path: Path, kind: str, classes: str, pattern: str
-) -> None:
+def test_a_gradient_entry_is_never_asked_by_a_wildcard(tmp_path: Path, kind: str, classes: str, pattern: str) -> None:
     asked = planned(tmp_path, {"kind": kind, "models": [pattern]}, list(classes))
     assert asked == ({FLOAT, INT8} if pattern == "*" else {FLOAT})
 

@@ -144,9 +144,10 @@ def test_intervals_resample_sources_not_images(tmp_path: Path) -> None:
 
 def test_spending_is_told_over_all_seeds_and_up_to_the_first_kept(tmp_path: Path) -> None:
     costs = [(10, 1, 3), (20, 3, 5), (30, 5, 7), (1000, 50, 100)]
+    ended = [found(first_white=4), found(first_white=8), lost(), MISSED]
     said = [
         {**row, "white_queries": white, "black_queries": black, "gradients": gradients, "seconds": white / 10}
-        for row, (white, black, gradients) in zip([found(first_white=4), found(first_white=8), lost(), MISSED], costs)
+        for row, (white, black, gradients) in zip(ended, costs, strict=True)
     ]
     row = Bench(tmp_path).put([*said, {"outcome": "pre_existing"}]).row()
     white, black, gradients = np.array(costs).T
@@ -289,20 +290,21 @@ def counted(tmp_path: Path) -> Bench:
         {"outcome": "pre_existing"},
         {"error": "answer:not_finite"},
     ]
-    claims = [CLAIM, {**CLAIM, "iterations": 200}]
+    claims = [{**CLAIM, "iterations": 200}, {**CLAIM, "c": 10}, CLAIM]
     bench = Bench(tmp_path, [CW, DFLARE], protocol="seed", claims=claims)
     return bench.put(said).put([found()] * 5, DFLARE)
 
 
 def test_the_published_table_is_counted_by_its_own_rules(tmp_path: Path) -> None:
-    one, other = counted(tmp_path).figures().seed_rows
+    one, other, third = counted(tmp_path).figures().seed_rows
     assert (one.black, one.c, one.iterations, one.images, one.measured) == (INT8, 1, 50, 3, True)
     assert one.psnr == pytest.approx((50 + 40) / 2)
     assert one.ssim == pytest.approx((0.9 + 0.5 + 1) / 3)
     assert one.success_rate == pytest.approx(2 / 3)
     assert one.claim is not None
-    assert one.claim.iterations == 50
+    assert (one.claim.c, one.claim.iterations) == (1, 50)
     assert (other.iterations, other.images, other.measured) == (200, 0, False)
+    assert (third.c, third.iterations, third.images) == (10, 50, 0)
     assert math.isnan(other.psnr)
 
 
@@ -310,12 +312,12 @@ def test_made_up_weights_measure_no_claim(tmp_path: Path) -> None:
     for name in (FLOAT, INT8):
         bench = counted(tmp_path / name)
         bench.cards[name] = card(name, weights="seeded:0")
-        one, _ = bench.figures().seed_rows
+        one, *_ = bench.figures().seed_rows
         assert not one.measured
         assert one.images == 3
-        rows = {row["iterations"]: row for row in of_kind(sections(bench.figures()), Table)["t_as_published"].rows}
-        assert rows[50]["standing"] == "not measured here: these weights are not trained ones"
-        assert rows[200]["standing"] == "not measured here"
+        first, second, _ = of_kind(sections(bench.figures()), Table)["t_as_published"].rows
+        assert first["standing"] == "not measured here: these weights are not trained ones"
+        assert second["standing"] == "not measured here"
 
 
 def test_another_search_is_no_row_of_the_published_table(tmp_path: Path) -> None:
