@@ -33,6 +33,11 @@ class Roles:
         """Readable: ``WHITE -> BLACK``."""
         return f"{self.white} -> {self.black}"
 
+    @property
+    def lent_gradient(self) -> bool:
+        """Whether gradients come from another model than the white one."""
+        return self.gradient is not None and self.gradient != f"{self.white}.gradient"
+
     def lent(self, searcher: Searcher) -> Roles:
         """Return the roles with the gradient that a searcher asks: another's, the pair's, or none."""
         return replace(self, gradient=(searcher.gradient or self.gradient) if searcher.needs_gradient else None)

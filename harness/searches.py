@@ -118,7 +118,7 @@ def _search(
         Oracle(models[roles.white]),
         Oracle(models[roles.black]),
         Oracle(models[roles.gradient]) if roles.gradient else None,
-        lent=roles.gradient != f"{roles.white}.gradient",
+        lent=roles.lent_gradient,
     )
     known = _Known(cell, answers)
     samples: dict[int, Sample] = {}

@@ -158,8 +158,8 @@ def _seed_table(found: Disagreement) -> Table:
                 "claimed_success_rate": row.claim.success_rate,
                 "source": row.claim.source,
             }
-            if row.images and not row.measured:
-                said["standing"] = "not measured here: these weights are not trained ones"
+        if row.images and not row.measured:
+            said["standing"] = "not measured here: these weights are not trained ones"
         rows.append(said)
     return Table(f"{found.task.name}_as_published", "Diff-Finder's table", columns, tuple(rows))
 

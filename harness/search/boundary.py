@@ -15,7 +15,7 @@ from harness.search.trail import Trail
 FLATTENING = 0.6
 """How much of the decrease that one gradient promises comes, roughly: margins flatten along the first walk."""
 
-REACH = 3.0
+REACH = 2.0
 """A walk holds so many times the linear decrease that the margin asks for; each further one twice as much."""
 
 RIVALS = 4
@@ -57,8 +57,9 @@ class Boundary(Searcher):
 
     def steps(self, seed: Seed, random: np.random.Generator) -> Steps[None]:
         """Search one image."""
-        rivals = [int(name) for name in np.argsort(-seed.white, kind="stable") if name != seed.label]
-        for target in [seed.label, *rivals[1:RIVALS]]:
+        label = seed.label
+        rivals = [int(name) for name in np.argsort(-seed.white, kind="stable")[: RIVALS + 1] if name != label]
+        for target in [label, *rivals[1:RIVALS]]:
             if (yield from self._walk(seed, target, random)):
                 return
 
@@ -70,12 +71,14 @@ class Boundary(Searcher):
         for turn in range(1, self.averaged + self.walks):
             slope = yield from slope_of_margin(at, target, len(seed.white), logits=False)
             mean += ((slope.gradient if off else -slope.gradient) - mean) / turn
-            again = max(turn - self.averaged, 0)
+            if turn < self.averaged:
+                decrease = needed / FLATTENING if turn == 1 else needed
+                walk = Walk(seed.pixels, mean, decrease)
+                at = walk.at(walk.place(decrease))
+                continue
+            again = turn - self.averaged
             order = mean * np.exp(self.shuffle * random.standard_normal(mean.shape, np.float32)) if again > 1 else mean
             walk = Walk(seed.pixels, order, REACH * 2**again * needed)
-            if turn < self.averaged:
-                at = walk.at(walk.place(needed / FLATTENING if turn == 1 else needed))
-                continue
             trail = Trail(walk, seed, self.tolerance)
             at = walk.at((yield from trail.search()))
             if trail.found:

@@ -199,8 +199,8 @@ def hunt(
         width: searches under way at once.
 
     Yields:
-        Every seed's end, as they come. Where an endpoint is gone, first the searches under way, failed but with what
-        they have kept.
+        Every seed's end, as they come. Where an endpoint is gone, or the user interrupts, first the searches under
+        way, failed but with what they have kept.
 
     Raises:
         EndpointUnavailable, EndpointTimeout: an endpoint is gone.
@@ -222,9 +222,10 @@ def hunt(
             active = [item for item in active if item.request is not None]
             try:
                 _round(active, pair, pool)
-            except (EndpointUnavailable, EndpointTimeout) as error:
+            except (EndpointUnavailable, EndpointTimeout, KeyboardInterrupt) as error:
+                reason = error.reason if isinstance(error, EndpointError) else "interrupted"
                 for item in active:
-                    item.stop((f"endpoint:{error.reason}", str(error)))
+                    item.stop((f"endpoint:{reason}", str(error)))
                     yield item.end
                 raise
 

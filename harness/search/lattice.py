@@ -33,8 +33,9 @@ class Walk:
         self.seed = seed
         slope = gradient.reshape(-1) / np.float32(255)
         pixels = seed.reshape(-1)
-        self._up = slope < 0
-        room = np.where(self._up, 255 - pixels, pixels)
+        up = slope < 0
+        self._steps = np.where(up, np.int16(1), np.int16(-1))
+        room = np.where(up, 255 - pixels, pixels)
         slope = np.where(room > 0, np.abs(slope), np.float32(0))
         steepest = float(slope.max(initial=0.0))
         threshold = steepest / 8
@@ -64,6 +65,6 @@ class Walk:
 
     def at(self, k: int) -> NDArray[np.uint8]:
         """Return the image after k steps, uint8 (height, width, 3)."""
-        levels = np.bincount(self.coordinates[:k], minlength=self.seed.size)
-        pixels = self.seed.reshape(-1) + np.where(self._up, levels, -levels)
+        pixels, moved = self.seed.reshape(-1).astype(np.int16), self.coordinates[:k]
+        np.add.at(pixels, moved, self._steps[moved])
         return pixels.astype(np.uint8).reshape(self.seed.shape)

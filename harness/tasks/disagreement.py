@@ -329,9 +329,9 @@ def _is_found(samples: Sequence[str]) -> pc.Expression:
 
 
 def _seed_row(name: str, found: _Searches, task: DisagreementTask, cards: Mapping[str, Card]) -> SeedRow | None:
-    """Count a search by ``difffinder_cw`` as Diff-Finder's own evaluation does."""
+    """Count a search by ``difffinder_cw``, along the white model's own gradient, as Diff-Finder's evaluation does."""
     searcher = parse_searcher(name)
-    if not isinstance(searcher, DiffFinderCw):
+    if not isinstance(searcher, DiffFinderCw) or found.roles.lent_gradient:
         return None
     ended = found.ended
     black = found.roles.black
