@@ -36,16 +36,17 @@ def distance(image: NDArray[Any], other: NDArray[Any]) -> Distance:
     Args:
         image, other: (height, width, 3), at least 7 pixels a side; uint8, or floats in [0, 1].
     """
-    a, b = _unit(image), _unit(other)
+    a, b = _levels(image), _levels(other)
     difference = a - b
-    square = float(np.square(difference).mean())
+    square = float(np.square(difference).mean()) / 255**2
     return Distance(
-        l2=float(np.sqrt(np.square(difference).sum())),
-        linf=float(np.abs(difference).max() * 255),
+        l2=float(np.linalg.norm(difference)) / 255,
+        linf=float(np.abs(difference).max()),
         psnr=float(-10 * np.log10(square)) if square else float("inf"),
-        ssim=float(structural_similarity(a, b, channel_axis=2, data_range=1.0)),  # type: ignore[no-untyped-call]
+        ssim=float(structural_similarity(a, b, channel_axis=2, data_range=255.0)),  # type: ignore[no-untyped-call]
     )
 
 
-def _unit(image: NDArray[Any]) -> NDArray[np.float64]:
-    return image.astype(np.float64) / 255 if image.dtype == np.uint8 else image.astype(np.float64)
+def _levels(image: NDArray[Any]) -> NDArray[np.float64]:
+    """Return an image in grey levels, so that those of 8 bits are exact."""
+    return image.astype(np.float64) if image.dtype == np.uint8 else image.astype(np.float64) * 255

@@ -42,6 +42,7 @@ def disagreement_sections(found: Disagreement, tiles: Mapping[str, Sequence[Tile
             sheet = Sheet(f"{name}_{number}_found", title, tuple(tiles[pair]))
             yield Section(f"{prefix}Found images, {pair}", (sheet,), detail=True)
     yield Section(f"{prefix}Success against budget", tuple(_curves(found)), _CURVE_INTRO, detail=True)
+    yield Section(f"{prefix}What searches asked for", (_costs(found),), _COST_INTRO, detail=True)
     if found.duels:
         yield Section(f"{prefix}Searchers against each other", (_duels(found),), _DUEL_INTRO, detail=True)
 
@@ -70,6 +71,11 @@ _OUTCOME_INTRO = (
 _CURVE_INTRO = (
     "Share of the seeds from which an image that holds as 8-bit PNG was found, by what had been spent when the search"
     " first kept one."
+)
+
+_COST_INTRO = (
+    "Medians and 95th percentiles over all seeds; at the first, medians of what had been spent when an image was first"
+    " kept, over the 8-bit successes."
 )
 
 _DUEL_INTRO = (
@@ -186,6 +192,21 @@ def _outcomes(found: Disagreement) -> Table:
         for row in found.rows
     )
     return Table(f"{found.task.name}_outcomes", "Images by outcome", columns, rows)
+
+
+def _costs(found: Disagreement) -> Table:
+    names = {"black": "queries to black", "white": "queries to white", "gradients": "gradients"}
+    columns = [Column("pair", "pair"), Column("searcher", "searcher")]
+    for key, title in names.items():
+        columns += [
+            Column(key, title, "float"),
+            Column(f"{key}_p95", "95 %", "float"),
+            Column(f"first_{key}", "at the first", "float"),
+        ]
+    rows: tuple[Mapping[str, Cell], ...] = tuple(
+        {"pair": row.roles.name, "searcher": row.searcher, **row.queries} for row in found.rows
+    )
+    return Table(f"{found.task.name}_costs", "Queries and gradients a seed", tuple(columns), rows)
 
 
 def _curves(found: Disagreement) -> Iterator[Curves]:

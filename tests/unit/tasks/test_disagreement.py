@@ -367,7 +367,7 @@ def test_the_report_says_no_more_than_there_is(tmp_path: Path) -> None:
     laid_out = sections(Bench(tmp_path).put([found(), MISSED]).figures())
     assert words(laid_out) == []
     tables = of_kind(laid_out, Table)
-    assert set(tables) == {"t_0_leaderboard", "t_outcomes"}, "one searcher has no rival"
+    assert set(tables) == {"t_0_leaderboard", "t_outcomes", "t_costs"}, "one searcher has no rival"
     keys = {column.key for column in tables["t_outcomes"].columns}
     assert not keys & {"failed", "why", *NO_SEED}
     assert {"found", "not_found", "lost_on_rounding", "lost_on_reserving"} <= keys
