@@ -165,8 +165,10 @@ def _check_alike(task: DisagreementTask, name: str, other: str, cards: Mapping[s
     what = f"task {task.name}: models {name} and {other}"
     mine, theirs = cards[name], cards[other]
     if mine.outputs < 2 or (mine.outputs, mine.classes) != (theirs.outputs, theirs.classes):
-        got = f"{mine.outputs} and {theirs.outputs}" if mine.outputs != theirs.outputs else "others"
-        raise CardError(problem(what, "the same classes", got, "Search pairs that decide among the same classes"))
+        other_names = mine.outputs == theirs.outputs >= 2
+        got = "others" if other_names else f"{mine.outputs} and {theirs.outputs}"
+        do = "Search pairs that decide among the same classes"
+        raise CardError(problem(what, "the same classes", got, do))
     if mine.preprocess.pixels != theirs.preprocess.pixels:
         sizes = " and ".join(f"{item.preprocess.resize}/{item.preprocess.crop}" for item in (mine, theirs))
         raise CardError(problem(what, "the same resize/crop", sizes, "Search pairs that are resized alike"))
