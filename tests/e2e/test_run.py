@@ -107,7 +107,13 @@ def test_an_interrupted_run_is_resumed_by_name(
 ) -> None:
     (tmp_path / "manifests").symlink_to(out / "manifests")
     command = [sys.executable, "-m", "harness", "run", str(suite), "--out", str(tmp_path), "--limit", "5"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # background jobs inherit that it is ignored
+    )
     while not list(tmp_path.glob("runs/*/run.json")):
         time.sleep(0.05)
         assert process.poll() is None
