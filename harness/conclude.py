@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from harness.card import Card
 from harness.claims import check_claims
 from harness.data.audit import Audit, audit
 from harness.data.sample import Dataset
@@ -37,6 +38,11 @@ class Prepared:
     suite: Suite
     datasets: Mapping[str, Dataset]
     models: Mapping[str, Model]
+
+    @property
+    def cards(self) -> dict[str, Card]:
+        """The models' cards."""
+        return {name: model.card for name, model in self.models.items()}
 
 
 def conclude(ready: Prepared, plan: Plan, store: RunStore, events: Events) -> Conclusion:
@@ -103,12 +109,11 @@ def _detected(
     ready: Prepared, task: DetectionTask, plan: Plan, data: Dataset, store: RunStore, many: bool
 ) -> Concluded:
     suite, cells = ready.suite, plan.of(task.name)
-    cards = {name: model.card for name, model in ready.models.items()}
-    found = evaluate(task, cells, cards, data.subsets(), store.cells, suite.resamples, suite.seed)
+    found = evaluate(task, cells, ready.cards, data.subsets(), store.cells, suite.resamples, suite.seed)
     result = TaskResult(
         detection=found,
         audit=audit_task(cells, found, data, suite) if task.audit else None,
-        claims=check_claims(found, cards, suite.report.claims),
+        claims=check_claims(found, ready.cards, suite.report.claims),
         tiles=tuple(mistake_tiles(found, data, suite.report.mistakes)),
     )
     return list(detection_sections(result, many)), found.records, found.failures
@@ -118,9 +123,8 @@ def _classified(
     ready: Prepared, task: ClassificationTask, plan: Plan, data: Dataset, store: RunStore, many: bool
 ) -> Concluded:
     suite, cells = ready.suite, plan.of(task.name)
-    cards = {name: model.card for name, model in ready.models.items()}
-    found = evaluate_classes(task, cells, cards, store.cells, suite.resamples, suite.seed)
-    tiles = tuple(flip_tiles(found, cards, data, suite.report.mistakes))
+    found = evaluate_classes(task, cells, ready.cards, store.cells, suite.resamples, suite.seed)
+    tiles = tuple(flip_tiles(found, ready.cards, data, suite.report.mistakes))
     return list(classification_sections(found, tiles, many)), found.records, found.failures
 
 
@@ -128,10 +132,9 @@ def _disagreed(
     ready: Prepared, task: DisagreementTask, plan: Plan, data: Dataset, store: RunStore, many: bool
 ) -> Concluded:
     suite, cells = ready.suite, plan.searches_of(task.name)
-    cards = {name: model.card for name, model in ready.models.items()}
-    found = evaluate_disagreement(task, cells, cards, store.searches, suite.resamples, suite.seed)
+    found = evaluate_disagreement(task, cells, ready.cards, store.searches, suite.resamples, suite.seed)
     tiles = {
-        pair: tuple(search_tiles(found.of(pair), cards, data, task.split))
+        pair: tuple(search_tiles(found.of(pair), ready.cards, data, task.split))
         for pair in found.pairs
         if suite.report.mistakes
     }

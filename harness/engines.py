@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.data.sample import Dataset, Sample
-from harness.errors import EndpointBadAnswer, EndpointError, EndpointUnavailable, ImageError, problem
+from harness.errors import NOT_FINITE, EndpointBadAnswer, EndpointError, EndpointUnavailable, ImageError, problem
 from harness.events import Events
 from harness.images import Degradation, decode, parse_degradation
 from harness.images.preprocess import Preprocess, preprocess
@@ -32,9 +32,6 @@ FLUSH_S = 5.0
 
 GIVE_UP = 3
 """Chunks in a row that may find an endpoint unavailable, each after all its retries."""
-
-NOT_FINITE = "answer:not_finite"
-"""The failure of an image that the model answers with NaN or infinity; final, for it would again."""
 
 Prepared = dict[tuple[str, Preprocess], "NDArray[Any] | ImageError"]
 

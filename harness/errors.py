@@ -16,6 +16,10 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
+NOT_FINITE = "answer:not_finite"
+"""The failure of an image that a model answers with NaN or infinity; final, for it would again."""
+
+
 def problem(what: str, expected: str, got: str, do: str) -> str:
     """Return a message in the project's grammar: ``what: expected X, got Y. Do Z.``."""
     advice = do.rstrip(".")

@@ -13,7 +13,7 @@ from harness.engines import FLUSH_S
 from harness.errors import EndpointError, ImageError
 from harness.events import Events
 from harness.images import decode
-from harness.images.preprocess import Preprocess, preprocess
+from harness.images.preprocess import preprocess
 from harness.images.quality import distance
 from harness.models import Model
 from harness.plan import Cell, SearchCell
@@ -64,17 +64,15 @@ def search(
         for number, cell in enumerate(cells, start=1):
             closed = {int(position) for position in store.searches.answered(cell.key)}
             done += len(closed)
-            said = f"{number}/{len(cells)} {cell.searcher.partition(' ')[0]}, {found} found"
-            events.advance(done, total, said)
+            name = f"{number}/{len(cells)} {cell.searcher.partition(' ')[0]}"
+            events.advance(done, total, f"{name}, {found} found")
             writer = _Writer(store.searches, cell.key, clock)
             try:
                 for record in _search(cell, models, datasets[cell.seeds[0].data], store.cells, seed, closed):
                     writer.add(record)
                     done += 1
                     found += record.outcome == "found"
-                    events.advance(
-                        done, total, f"{number}/{len(cells)} {cell.searcher.partition(' ')[0]}, {found} found"
-                    )
+                    events.advance(done, total, f"{name}, {found} found")
             finally:
                 writer.flush()
     finally:
@@ -124,6 +122,7 @@ def _search(
     samples: dict[int, Sample] = {}
     failed: list[SearchRecord] = []
     spec = pair.white.model.card.preprocess
+    take = (spec.ready if data.ready else spec).pixels
 
     def seeds() -> Iterator[Seed]:
         group = cell.seeds[0]
@@ -137,7 +136,7 @@ def _search(
                 failed.append(begun)
                 continue
             try:
-                pixels = _pixels(data, sample, spec)
+                pixels = preprocess(decode(data.read(sample)), take)
             except ImageError as error:
                 failed.append(replace(_row(position, sample), error=f"image:{error.reason}", detail=str(error)))
                 continue
@@ -205,11 +204,6 @@ class _Table:
     def scores(self, position: int) -> Floats:
         """Return float32 (classes,)."""
         return np.asarray(self._scores[self._rows[position]], np.float32)
-
-
-def _pixels(data: Dataset, sample: Sample, spec: Preprocess) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    image = decode(data.read(sample))
-    return np.asarray(image if data.ready else preprocess(image, spec.pixels), np.uint8)
 
 
 def _row(position: int, sample: Sample) -> SearchRecord:

@@ -13,13 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
-from harness.errors import EndpointError, EndpointRefused, EndpointTimeout, EndpointUnavailable, problem
+from harness.errors import NOT_FINITE, EndpointError, EndpointRefused, EndpointTimeout, EndpointUnavailable, problem
 from harness.search.margins import margin
 from harness.search.oracle import Oracle
 from harness.search.requests import Answers, Ask, Differentiate, Floats, Keep, Pixels, Slope, Steps
-
-NOT_FINITE = "answer:not_finite"
-"""The failure of a search that met NaN or infinity; final, for it would again."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from harness.stats.intervals import LEVEL, Interval
+from harness.stats.intervals import LEVEL, Estimate, Interval
 
 Counts = NDArray[np.uint16]
 """How often each image was drawn, (b, n)."""
@@ -81,6 +81,20 @@ def bootstrap_interval(values: ArrayLike, level: float = LEVEL) -> Interval:
         return Interval(math.nan, math.nan)
     low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high))
+
+
+def bootstrap_mean(
+    values: NDArray[np.float64], clusters: Sequence[str | int] | NDArray[np.generic], repeats: int, seed: int
+) -> Estimate:
+    """Return the mean of ``values`` (n,) with its percentile interval; nan where there are none."""
+    draws = bootstrap(lambda counts: weighted_means(values, counts), clusters, repeats, seed)
+    return Estimate.of(float(values.mean()) if len(values) else math.nan, bootstrap_interval(draws), len(values))
+
+
+def weighted_means(values: NDArray[np.float64], counts: Counts) -> NDArray[np.float64]:
+    """Return the mean of ``values`` (n,) under each row of counts (b, n); nan where a row has none."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray((counts @ values) / counts.sum(axis=1))
 
 
 def bootstrap_p(differences: ArrayLike) -> float:

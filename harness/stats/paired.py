@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import combinations
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from harness.errors import problem
 
@@ -32,6 +33,14 @@ def mcnemar(correct_a: ArrayLike, correct_b: ArrayLike) -> float:
         raise ValueError(problem("mcnemar", "the same images", f"{a.shape} and {b.shape}", "Join them by path first"))
     only_a, only_b = int(np.count_nonzero(a & ~b)), int(np.count_nonzero(b & ~a))
     return min(1.0, 2 * float(bdtr(min(only_a, only_b), only_a + only_b, 0.5)))
+
+
+def pairwise(count: int, test: Callable[[int, int], float]) -> NDArray[np.float64]:
+    """Return the p-value of every two of ``count`` models, symmetric (count, count) with 1 on the diagonal."""
+    p = np.ones((count, count))
+    for i, j in combinations(range(count), 2):
+        p[i, j] = p[j, i] = test(i, j)
+    return p
 
 
 def holm(pvalues: ArrayLike) -> list[float]:

@@ -19,8 +19,8 @@ from harness.models import VARIANT
 from harness.pairs import classifier_pairs
 from harness.plan import Cell
 from harness.spec.tasks import ClassificationTask
-from harness.stats import Estimate, bootstrap_interval, holm, mcnemar, ranks_with_ties
-from harness.stats.bootstrap import bootstrap
+from harness.stats import Estimate, bootstrap_interval, bootstrap_mean, holm, mcnemar, pairwise, ranks_with_ties
+from harness.stats.bootstrap import bootstrap, weighted_means
 from harness.store.cells import CellStore
 from harness.tasks.answers import Ids, Outcomes, answered, counted, hashed, scores_of
 
@@ -251,10 +251,7 @@ def _ranks(judged: Mapping[str, Judged]) -> dict[str, int]:
     """Rank models by top-1 over the images that they have targets for."""
     names = [name for name, item in judged.items() if VARIANT not in name and item.known.any()]
     outcomes = {name: judged[name].outcomes for name in names}
-    p = np.ones((len(names), len(names)))
-    for row, first in enumerate(names):
-        for column, second in enumerate(names[:row]):
-            p[row, column] = p[column, row] = mcnemar(*outcomes[first].shared(outcomes[second]))
+    p = pairwise(len(names), lambda i, j: mcnemar(*outcomes[names[i]].shared(outcomes[names[j]])))
     shares = [float(judged[name].right[judged[name].known].mean()) for name in names]
     return dict(zip(names, ranks_with_ties(shares, p), strict=True))
 
@@ -269,7 +266,7 @@ def _figures(model: str, condition: str, item: Judged, resamples: int, seed: int
     confidence, nll, sources = item.confidence[known], item.nll[known], item.sources[known]
 
     def drawn(w: NDArray[np.uint16]) -> Floats:
-        return np.stack([_means(nll, w), calibration_error(confidence, right, weights=w)], axis=-1)
+        return np.stack([weighted_means(nll, w), calibration_error(confidence, right, weights=w)], axis=-1)
 
     nll_draws, ece_draws = bootstrap(drawn, sources, resamples, seed).T
     return ModelFigures(
@@ -308,10 +305,6 @@ def _compare(store: CellStore, first: _Side, second: _Side, resamples: int, seed
     sources, count = a.sources[here], int(known.sum())
     change = right_b.astype(np.float64) - right_a
 
-    def interval(values: Floats, clusters: Ids) -> Estimate:
-        draws = bootstrap(lambda w: _means(values, w), clusters, resamples, seed)
-        return Estimate.of(_mean(values), bootstrap_interval(draws), len(values))
-
     return PairFigures(
         reference=reference,
         candidate=candidate,
@@ -321,8 +314,8 @@ def _compare(store: CellStore, first: _Side, second: _Side, resamples: int, seed
             "agreement": Estimate.of_rate(int(same.sum()), len(same)),
             "negative_flips": Estimate.of_rate(int((right_a & ~right_b).sum()), count),
             "positive_flips": Estimate.of_rate(int((right_b & ~right_a).sum()), count),
-            "kl": interval(kl, sources),
-            "top1_change": interval(change, sources[known]),
+            "kl": bootstrap_mean(kl, sources, resamples, seed),
+            "top1_change": bootstrap_mean(change, sources[known], resamples, seed),
         },
         p=mcnemar(right_a, right_b),
         largest=largest,
@@ -356,9 +349,3 @@ def _flips(
 
 def _mean(values: Floats) -> float:
     return float(values.mean()) if len(values) else float("nan")
-
-
-def _means(values: Floats, weights: NDArray[np.uint16]) -> Floats:
-    """Return weighted means, one a row of weights; nan where a row has none."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray((weights @ values) / weights.sum(axis=1))

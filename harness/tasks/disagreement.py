@@ -19,9 +19,7 @@ from harness.plan import SearchCell
 from harness.search.difffinder_cw import DiffFinderCw
 from harness.search.registry import parse_searcher
 from harness.spec.tasks import DisagreementTask, SearchClaimSpec
-from harness.stats import Estimate, bootstrap_interval, holm, mcnemar, ranks_with_ties
-from harness.stats.bootstrap import bootstrap
-from harness.stats.intervals import Interval
+from harness.stats import Estimate, bootstrap_mean, holm, mcnemar, pairwise, ranks_with_ties
 from harness.store.cells import CellStore
 from harness.store.searches import NO_SEED, SEARCH_SCHEMA
 
@@ -237,7 +235,7 @@ def _figures(found: _Searches, rank: int, shown: Sequence[Shown], resamples: int
 
     def mean(frame: pd.DataFrame, column: str) -> Estimate:
         values = frame[column].to_numpy(np.float64)
-        return _mean(values, frame["source"].to_numpy(str), resamples, seed)
+        return bootstrap_mean(values, frame["source"].to_numpy(str), resamples, seed)
 
     spent = {"black": "black_queries", "white": "white_queries", "gradients": "gradients"}
     queries = {name: _quantile(ended[column], 0.5) for name, column in spent.items()}
@@ -270,9 +268,7 @@ def _figures(found: _Searches, rank: int, shown: Sequence[Shown], resamples: int
 def _ranks(searches: Mapping[str, _Searches]) -> dict[str, int]:
     """Rank a pair's searchers by 8-bit success."""
     names = list(searches)
-    p = np.ones((len(names), len(names)))
-    for (i, first), (j, second) in itertools.combinations(enumerate(names), 2):
-        p[i, j] = p[j, i] = mcnemar(*_successes(searches[first], searches[second]))
+    p = pairwise(len(names), lambda i, j: mcnemar(*_successes(searches[names[i]], searches[names[j]])))
     rates = [float((item.ended["outcome"] == "found").mean()) if len(item.ended) else 0.0 for item in searches.values()]
     return dict(zip(names, ranks_with_ties(rates, p), strict=True))
 
@@ -301,7 +297,7 @@ def _duels(searches: Mapping[str, _Searches], resamples: int, seed: int) -> list
                 only_first=int((a & ~b).sum()),
                 only_second=int((b & ~a).sum()),
                 p=mcnemar(a, b),
-                psnr=_mean(change, sources, resamples, seed),
+                psnr=bootstrap_mean(change, sources, resamples, seed),
             )
         )
     return [replace(duel, p=p) for duel, p in zip(found, holm([duel.p for duel in found]), strict=True)]
@@ -366,11 +362,3 @@ def _not_measured(claim: SearchClaimSpec) -> SeedRow:
 
 def _quantile(values: pd.Series[float], share: float) -> float:
     return float(values.quantile(share)) if len(values) else float("nan")
-
-
-def _mean(values: Floats, sources: NDArray[np.str_], resamples: int, seed: int) -> Estimate:
-    """Return a mean with its bootstrap interval, clustered by source image."""
-    if not len(values):
-        return Estimate.of(float("nan"), Interval(float("nan"), float("nan")), 0)
-    draws = bootstrap(lambda w: np.asarray((w @ values) / w.sum(axis=1)), sources, resamples, seed)
-    return Estimate.of(float(values.mean()), bootstrap_interval(draws), len(values))

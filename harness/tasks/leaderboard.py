@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.images.degrade import CLEAN
-from harness.stats import Estimate, bootstrap_interval, bootstrap_p, holm, mcnemar, ranks_with_ties
+from harness.stats import Estimate, bootstrap_interval, bootstrap_p, holm, mcnemar, pairwise, ranks_with_ties
 from harness.tasks.answers import Floats, Outcomes
 from harness.tasks.detection import Detection, Detector, Figures, cross_generator
 
@@ -112,11 +112,7 @@ def _any(_: Figures) -> bool:
 
 def _pvalues(detectors: Sequence[Detector], condition: str) -> Floats:
     draws = [_draws(item, condition) for item in detectors]
-    values = np.ones((len(draws), len(draws)))
-    for row in range(len(draws)):
-        for column in range(row):
-            values[row, column] = values[column, row] = bootstrap_p(draws[row] - draws[column])
-    return values
+    return pairwise(len(draws), lambda i, j: bootstrap_p(draws[i] - draws[j]))
 
 
 def _paired(first: Detector, second: Detector) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

@@ -1,8 +1,6 @@
 """Classifiers as a user has them: a repository of real graphs, folders of real images, the command line."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,7 @@ from harness.card import Card
 from harness.data.layouts import wnids
 from harness.images.preprocess import Preprocess
 from harness.serving import find_tritonserver
+from tests.e2e.commands import contents, folder_of, harness, table
 
 onnx = pytest.importorskip("onnx", reason="the extra `export` is not installed")
 pytest.importorskip("torch", reason="the extra `export` is not installed")
@@ -104,24 +103,6 @@ def suite(place: Path, name: str, variants: str, images: str = "images") -> Path
     return path
 
 
-def harness(*words: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "harness", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
-
-
-def folder_of(run: subprocess.CompletedProcess[str]) -> Path:
-    assert run.returncode == 0, run.stderr + run.stdout
-    return Path(run.stdout.rsplit("Report: ", 1)[1].strip()).parent
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != "run.json"
-    }
-
-
 VARIANTS = "{batch1: {batch: 1}, unoptimised: {optimisation: none}}"
 
 
@@ -145,12 +126,8 @@ def logs(place: Path) -> dict[str, np.ndarray]:
 TARGETS = np.repeat(np.arange(len(CLASSES)), EACH)
 
 
-def table(folder: Path, name: str) -> pd.DataFrame:
-    return pd.read_csv(folder / "tables" / f"classes_{name}.csv")
-
-
 def test_the_leaderboard_is_numpys(first: Path, logs: dict[str, np.ndarray]) -> None:
-    board = table(first, "leaderboard").set_index("model")
+    board = table(first, "classes_leaderboard").set_index("model")
     assert set(board.index) == {"colours.tv_float", "colours.int8"}, "variants stand in a table of their own"
     for name, said in logs.items():
         row = board.loc[f"colours.{name}"]
@@ -165,7 +142,7 @@ def test_the_leaderboard_is_numpys(first: Path, logs: dict[str, np.ndarray]) -> 
 
 
 def test_pairs_are_numpys(first: Path, logs: dict[str, np.ndarray]) -> None:
-    pairs = table(first, "pairs")
+    pairs = table(first, "classes_pairs")
     assert set(pairs["candidate"]) == {"colours.int8"}
     assert set(pairs["reference"]) == {"colours.tv_float"}
     assert len(pairs) == 1, "other conditions stand among all pairs"
@@ -180,16 +157,16 @@ def test_pairs_are_numpys(first: Path, logs: dict[str, np.ndarray]) -> None:
     p, q = np.exp(logs["tv_float"]), np.exp(logs["int8"])
     assert row["kl"] == pytest.approx(rel_entr(p, q).sum(axis=1).mean(), rel=1e-4)
     assert row["images"] == len(TARGETS)
-    flips = table(first, "disagreements")
+    flips = table(first, "classes_disagreements")
     flips = flips[flips["candidate"] == "colours.int8"]
     assert len(flips) == (one != other).sum()
 
 
 def test_all_pairs_go_on_where_the_clean_ones_end(first: Path) -> None:
-    pairs = table(first, "all_pairs")
+    pairs = table(first, "classes_all_pairs")
     assert pairs["condition"].str.partition(" ")[0].value_counts().to_dict() == {"none": 5, "jpeg": 5}
     clean = pairs[pairs["condition"] == "none"].drop(columns="condition")
-    front = pd.concat([table(first, "pairs"), table(first, "variants")])
+    front = pd.concat([table(first, "classes_pairs"), table(first, "classes_variants")])
     order = ["candidate", "reference"]
     pd.testing.assert_frame_equal(
         clean.sort_values(order).reset_index(drop=True), front.sort_values(order).reset_index(drop=True)
@@ -197,7 +174,7 @@ def test_all_pairs_go_on_where_the_clean_ones_end(first: Path) -> None:
 
 
 def test_ways_of_serving_decide_the_same(first: Path) -> None:
-    variants = table(first, "variants")
+    variants = table(first, "classes_variants")
     expected = {(f"colours.{name}", key) for name in ("tv_float", "int8") for key in ("batch1", "unoptimised")}
     assert {(row.reference, row.candidate.partition("@")[2]) for row in variants.itertuples()} == expected
     assert (variants["agreement"] == 1).all()
@@ -216,8 +193,8 @@ def test_the_page_shows_flips_with_the_names_of_their_classes(first: Path) -> No
     page = (first / "report.html").read_text()
     for words in ("Against the model it was made from", "Serving sensitivity", "Disagreements"):
         assert words in page
-    assert page.count("data:image/png;base64,") >= len(table(first, "disagreements")["sample"].unique()[:12])
-    sample = table(first, "disagreements").iloc[0]
+    assert page.count("data:image/png;base64,") >= len(table(first, "classes_disagreements")["sample"].unique()[:12])
+    sample = table(first, "classes_disagreements").iloc[0]
     said = f"colours.tv_float: {CLASSES[sample['reference_class']]}; colours.int8: {CLASSES[sample['candidate_class']]}"
     assert said in page
 
@@ -257,7 +234,7 @@ def test_a_real_triton_decides_the_same(place: Path, first: Path) -> None:
         pytest.skip("no tritonserver here: the extra `serve` is not installed")
     path = suite(place, "served", "{served: {served: true}}")
     folder = folder_of(harness("run", path, "--out", place / "reports"))
-    variants = table(folder, "variants")
+    variants = table(folder, "classes_variants")
     assert {*variants["candidate"]} == {"colours.tv_float@served", "colours.int8@served"}
     assert (variants["agreement"] == 1).all()
     assert variants["largest"].max() < 1e-3
@@ -265,7 +242,7 @@ def test_a_real_triton_decides_the_same(place: Path, first: Path) -> None:
     models = table_of_models(folder)
     assert "triton" in models["colours.int8@served"].lower()
     assert "onnxruntime" in models["colours.int8"]
-    pd.testing.assert_frame_equal(table(folder, "pairs"), table(first, "pairs"))
+    pd.testing.assert_frame_equal(table(folder, "classes_pairs"), table(first, "classes_pairs"))
 
 
 def table_of_models(folder: Path) -> dict[str, str]:

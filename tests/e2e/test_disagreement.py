@@ -20,6 +20,7 @@ from harness.data.layouts import wnids
 from harness.images.preprocess import Preprocess
 from harness.search.registry import SEARCHERS
 from harness.serving import TritonServer, find_tritonserver
+from tests.e2e.commands import contents, folder_of, harness, table
 
 onnx = pytest.importorskip("onnx", reason="the extra `export` is not installed")
 torch = pytest.importorskip("torch", reason="the extra `export` is not installed")
@@ -135,34 +136,12 @@ def searching(pairs: Sequence[Mapping[str, str]], searchers: Sequence[str], **mo
     return {"kind": "disagreement", "pairs": list(pairs), "searchers": list(searchers), **more}
 
 
-def harness(*words: object) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "harness", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
-
-
-def folder_of(run: "subprocess.CompletedProcess[str]") -> Path:
-    assert run.returncode == 0, run.stderr + run.stdout
-    return Path(run.stdout.rsplit("Report: ", 1)[1].strip()).parent
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != "run.json"
-    }
-
-
 def parts(out: Path) -> list[Path]:
     return sorted(out.glob("*/*/*/*.parquet"))
 
 
 def manifest(folder: Path) -> pd.DataFrame:
     return pd.read_csv(folder / "found" / "manifest.csv")
-
-
-def table(folder: Path, name: str) -> pd.DataFrame:
-    return pd.read_csv(folder / "tables" / f"{name}.csv")
 
 
 class Asked:

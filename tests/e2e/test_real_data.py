@@ -1,23 +1,15 @@
 """Published fingerprints and real images, where DISCERN_DATA has them; nothing of them leaves the temporary folder."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from tests.e2e.commands import folder_of, harness, table
+
 pytest.importorskip("torch", reason="the extra `export` is not installed")
 
 STRONG = ("sd14", "mj", "dalle_mini", "sd21")
-
-
-def harness(environ: dict[str, str], *words: object) -> Path:
-    command = [sys.executable, "-m", "harness", *map(str, words)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=600, env={**os.environ, **environ})
-    assert ended.returncode == 0, ended.stderr + ended.stdout
-    return Path(ended.stdout.rsplit("Report: ", 1)[1].strip()).parent if "Report: " in ended.stdout else Path()
 
 
 @pytest.fixture(scope="module")
@@ -38,15 +30,16 @@ def published(discern_data: Path, tmp_path_factory: pytest.TempPathFactory) -> P
         "--repository",
         folder / "repo",
     )
-    harness({}, "export", "dif.published", *words)
+    ended = harness("export", "dif.published", *words)
+    assert ended.returncode == 0, ended.stderr + ended.stdout
     return folder
 
 
 @pytest.fixture(scope="module")
 def figures(published: Path, suites: Path) -> pd.DataFrame:
     environ = {"DIF_REPOSITORY": str(published / "repo")}
-    folder = harness(environ, "run", suites / "dif_published.yaml", "--out", published / "out")
-    return pd.read_csv(folder / "tables" / "published_figures.csv")
+    words = ("run", suites / "dif_published.yaml", "--out", published / "out")
+    return table(folder_of(harness(*words, environ=environ)), "published_figures")
 
 
 def test_published_fingerprints_know_their_generators(figures: pd.DataFrame) -> None:
@@ -60,7 +53,7 @@ def test_the_real_triton_decides_the_same_on_real_images(published: Path, suites
     pytest.importorskip("pytriton", reason="the extra `serve` is not installed")
     environ = {"DIF_REPOSITORY": str(published / "repo")}
     words = ("run", suites / "dif_published.yaml", "--out", published / "out", "--serve", "triton")
-    served = pd.read_csv(harness(environ, *words) / "tables" / "published_figures.csv")
+    served = table(folder_of(harness(*words, environ=environ)), "published_figures")
     decided = ["accuracy", "real_accuracy", "fake_accuracy", "balanced_accuracy"]
     pd.testing.assert_frame_equal(served[decided], figures[decided])
     pd.testing.assert_frame_equal(served, figures, rtol=1e-4, atol=1e-6)
@@ -76,7 +69,7 @@ def test_claims_stand_beside_what_was_measured(published: Path, figures: pd.Data
 def test_the_audit_finds_mixed_formats_by_itself(published: Path, suites: Path, discern_data: Path) -> None:
     environ = {"DETECT_REPOSITORY": str(published / "repo"), "DETECT_ROOT": str(discern_data / "generators")}
     words = ("run", suites / "detect_folder.yaml", "--out", published / "out", "--limit", 6)
-    audit = pd.read_csv(harness(environ, *words) / "tables" / "folder_audit.csv").set_index("generator")
+    audit = table(folder_of(harness(*words, environ=environ)), "folder_audit").set_index("generator")
     assert audit.loc["durall_gan128", "verdict"] == "confounded"
     assert audit.loc["eenx16", "is_it_a_jpeg"] == 0.5
     assert set(audit["verdict"]) <= {"confounded", "clean", "untestable"}
@@ -88,9 +81,11 @@ STATED = {"mobilenet_v2.tv_float": 0.857, "mobilenet_v2.tv_int8": 0.800, "squeez
 
 def test_real_classifiers_float_and_int8(discern_data: Path, suites: Path, classifiers: Path, tmp_path: Path) -> None:
     environ = {"CLASSIFIERS_REPOSITORY": str(classifiers), "IMAGENET_ROOT": str(discern_data / "imagenet")}
-    folder = harness(environ, "run", suites / "classifiers_quantized.yaml", "--out", tmp_path / "out")
+    folder = folder_of(
+        harness("run", suites / "classifiers_quantized.yaml", "--out", tmp_path / "out", environ=environ)
+    )
     board, pairs, variants = (
-        pd.read_csv(folder / "tables" / f"quantized_{name}.csv").set_index(index)
+        table(folder, f"quantized_{name}").set_index(index)
         for name, index in (("leaderboard", "model"), ("pairs", "candidate"), ("variants", "candidate"))
     )
     for name, stated in STATED.items():
@@ -112,9 +107,11 @@ def disagreements(
         "INT8": "mobilenet_v2.tv_int8",
     }
     searchers = "tasks.0.searchers=[boundary, difffinder_cw iterations=20, dflare queries=50]"
-    folder = harness(environ, "run", suites / "diff_finder.yaml", "--out", out, "--set", searchers, *words)
+    folder = folder_of(
+        harness("run", suites / "diff_finder.yaml", "--out", out, "--set", searchers, *words, environ=environ)
+    )
     boards = {
-        role: pd.read_csv(folder / "tables" / f"diff_finder_{number}_leaderboard.csv").set_index("searcher")
+        role: table(folder, f"diff_finder_{number}_leaderboard").set_index("searcher")
         for number, role in enumerate(("float -> int8", "int8 -> float"))
     }
     return folder, boards

@@ -1,7 +1,6 @@
 """The command line as a user has it: a real process, real images, real models."""
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -11,6 +10,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+
+from tests.e2e.commands import contents, folder_of, harness
 
 SUITE = """\
 name: small
@@ -28,11 +29,6 @@ tasks:
 """
 
 
-def harness(*words: object, environ: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "harness", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, env={**os.environ, **(environ or {})})
-
-
 @pytest.fixture(scope="module")
 def suite(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
     path = tmp_path_factory.mktemp("suite") / "small.yaml"
@@ -40,22 +36,9 @@ def suite(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
     return path
 
 
-def folder_of(run: subprocess.CompletedProcess[str]) -> Path:
-    assert run.returncode == 0, run.stderr + run.stdout
-    return Path(run.stdout.rsplit("Report: ", 1)[1].strip()).parent
-
-
 @pytest.fixture(scope="module")
 def first(suite: Path, out: Path) -> Path:
     return folder_of(harness("run", suite, "--out", out, "--limit", 5))
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != "run.json"
-    }
 
 
 def test_a_run_leaves_every_report(first: Path) -> None:

@@ -15,8 +15,8 @@ from PIL import Image as PILImage
 from harness.data.folder import FolderDataset
 from harness.data.opening import open_dataset
 from harness.data.sample import Sample
-from harness.engines import GIVE_UP, NOT_FINITE, answer, open_chunks
-from harness.errors import EndpointUnavailable
+from harness.engines import GIVE_UP, answer, open_chunks
+from harness.errors import NOT_FINITE, EndpointUnavailable
 from harness.events import Silent
 from harness.models import Model, expand, open_models
 from harness.plan import Plan, make_plan

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.errors import EndpointRefused, EndpointTimeout, EndpointUnavailable
-from harness.search.hunts import NOT_FINITE, Pair, Spent, hunt
+from harness.errors import NOT_FINITE, EndpointRefused, EndpointTimeout, EndpointUnavailable
+from harness.search.hunts import Pair, Spent, hunt
 from harness.search.requests import ask_black, ask_both, ask_white, keep, slope_of_kl, slope_of_margin
 
 PLENTY = 1000
