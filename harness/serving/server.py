@@ -88,7 +88,7 @@ class TritonServer:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start the server and wait until every model is ready.
+        """Start the server and wait until every model is ready; one that crashes meanwhile is started once more.
 
         Raises:
             EndpointUnavailable: there is no server to start, or it does not become ready; the message ends with what
@@ -96,16 +96,31 @@ class TritonServer:
         """
         found = require_tritonserver()
         self.log.parent.mkdir(parents=True, exist_ok=True)
+        command = self._command(found, assemble(self._home / "backends", found))
+        self._process = self._launch(command, found)
+        try:
+            self._wait()
+        except EndpointUnavailable:
+            if not self._crashed:
+                raise
+            self._process = self._launch(command, found)
+            self._wait()
+
+    @property
+    def _crashed(self) -> bool:
+        """Whether a signal ended the process: no fault of an entry's, which ends it with a status of its own."""
+        return self._process is not None and (self._process.poll() or 0) < 0
+
+    def _launch(self, command: Sequence[str], found: Tritonserver) -> subprocess.Popen[bytes]:
         with self.log.open("wb") as log:
-            self._process = subprocess.Popen(
-                self._command(found, assemble(self._home / "backends", found)),
+            return subprocess.Popen(
+                command,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 env=self._environment(found),
                 preexec_fn=_die_with_parent if sys.platform == "linux" else None,
             )
-        self._wait()
 
     def stop(self) -> None:
         """Stop the server: SIGTERM, and SIGKILL if it does not go. May be called twice."""

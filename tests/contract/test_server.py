@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -102,6 +103,35 @@ def test_a_broken_entry_is_named_with_what_is_wrong(mean: Path) -> None:
     (mean / "small.mean" / "1" / "model.onnx").write_bytes(b"no graph at all")
     with pytest.raises(EndpointUnavailable, match=r"(?s)small\.mean.*(INVALID_PROTOBUF|Protobuf)"), TritonServer(mean):
         pass
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_server_that_crashes_while_starting_is_started_once_more(mean: Path, times: int) -> None:
+    server = TritonServer(mean)
+    killed: list[int] = []
+
+    def kill() -> None:
+        while len(killed) < times:
+            process = server._process
+            if process is not None and process.pid not in killed:
+                process.kill()
+                killed.append(process.pid)
+            time.sleep(0.001)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        if times == 1:
+            server.start()
+            assert server._process is not None
+            assert server._process.pid not in killed
+            assert server.running
+        else:
+            with pytest.raises(EndpointUnavailable, match="a server that stays up"):
+                server.start()
+    finally:
+        server.stop()
+        killer.join(10)
 
 
 def test_free_ports_are_free_and_different() -> None:
