@@ -107,6 +107,18 @@ class Blur(Operation):
         return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 
+class Noise(Operation):
+    """Gaussian noise of ``sigma`` grey levels, each pixel and channel its own; rounded, then clipped to 0-255."""
+
+    name = "noise"
+    sigma: PositiveFloat
+
+    def __call__(self, image: Image, seed: int) -> Image:
+        """Add noise drawn from the seed alone; halves are rounded to the even level."""
+        drawn = np.random.default_rng(seed).standard_normal(image.shape, dtype=np.float32)
+        return np.clip(np.rint(image + np.float32(self.sigma) * drawn), 0, 255).astype(np.uint8)
+
+
 class Downsample(Operation):
     """Resize so that the shorter side is ``size`` (Pillow, anti-aliased); ``back``: and to the old size again.
 
@@ -216,7 +228,7 @@ class Harmonise(Frozen):
 
 
 DEGRADATIONS: dict[str, type[Operation]] = {
-    kind.name: kind for kind in (Unchanged, Jpeg, Webp, Png, Blur, Downsample, Shift, Crop)
+    kind.name: kind for kind in (Unchanged, Jpeg, Webp, Png, Blur, Noise, Downsample, Shift, Crop)
 }
 """Operations by name; a new one is a class and its entry here."""
 

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as PILImage
 from scipy.ndimage import gaussian_filter
+from scipy.stats import kurtosis
 
 from harness.errors import ImageError, SuiteError
 from harness.images import DEGRADATIONS, Harmonise, parse_degradation
@@ -32,6 +33,32 @@ def test_jpeg_is_pillows() -> None:
 def test_blur_is_scipys_gaussian(sigma: float) -> None:
     wanted = gaussian_filter(IMAGE.astype(np.float64), (sigma, sigma, 0), truncate=4.0, mode="mirror")
     assert np.abs(degraded({"blur": {"sigma": sigma}}) - wanted).max() <= 0.51
+
+
+@pytest.mark.parametrize("sigma", [1.5, 8.0, 20.0])
+def test_noise_is_gaussian_of_so_many_grey_levels(sigma: float) -> None:
+    grey = np.full((200, 210, 3), 128, np.uint8)
+    noise = parse_degradation(f"noise sigma={sigma}")(grey, 3).astype(np.float64) - 128
+    assert abs(noise.mean()) < 5 * sigma / np.sqrt(noise.size) + 1e-3
+    assert noise.std() == pytest.approx(np.hypot(sigma, 12**-0.5), rel=0.02)  # rounding adds a twelfth
+    assert abs(np.corrcoef(noise.reshape(-1, 3), rowvar=False) - np.eye(3)).max() < 0.02
+    assert kurtosis(noise, axis=None) == pytest.approx(0, abs=0.1)
+
+
+def test_noise_follows_from_the_seed_alone() -> None:
+    noise = parse_degradation("noise sigma=5")
+    np.testing.assert_array_equal(noise(IMAGE, 1), noise(IMAGE, 1))
+    assert (noise(IMAGE, 1) != noise(IMAGE, 2)).mean() > 0.5
+    np.testing.assert_array_equal(parse_degradation("noise sigma=0.01")(IMAGE, 1), IMAGE)
+
+
+def test_noise_is_clipped_not_wrapped() -> None:
+    noise = parse_degradation("noise sigma=4")
+    for level, within in ((0, range(30)), (255, range(225, 256))):
+        made = noise(np.full((64, 64, 3), level, np.uint8), 0)
+        assert made.dtype == np.uint8
+        assert set(np.unique(made)) <= set(within)
+        assert (made == level).mean() == pytest.approx(0.55, abs=0.03)  # P(z < 0.125)
 
 
 def test_downsample_keeps_aspect_and_may_come_back() -> None:
@@ -70,6 +97,8 @@ def test_a_chain_goes_in_order() -> None:
         ({"jpeg": {"quality": "65"}}, "quality"),
         ({"jpeg": 65}, "parameters"),
         ({"blur": {"sigma": -1}}, "sigma"),
+        ("noise", "sigma"),
+        ("noise sigma=0", "sigma"),
         ([], "a list"),
         ({}, "a list"),
         (None, "a list"),
@@ -89,6 +118,7 @@ OPERATIONS = st.one_of(
         st.sampled_from(["4:4:4", "4:2:0"]),
     ),
     st.builds(lambda s: {"blur": {"sigma": s}}, st.floats(0.01, 50)),
+    st.builds(lambda s: {"noise": {"sigma": s}}, st.floats(0.01, 50)),
     st.builds(lambda s, b: {"downsample": {"size": s, "back": b}}, st.integers(1, 500), st.booleans()),
     st.builds(lambda x, y: {"shift": {"dx": x, "dy": y}}, st.integers(-64, 64), st.integers(-64, 64)),
 )
