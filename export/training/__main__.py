@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from export.training import shipped
+from export.training.augment_sheet import sheet
 
 app = typer.Typer(help="Train again what ships: generators, then filter, then fingerprints.", no_args_is_help=True)
 
@@ -51,6 +52,13 @@ def fingerprints(
     """The bank of DIF fingerprints."""
     for name, item in shipped.fingerprints(corpus, residual, out, steps=steps, seed=seed, say=_say).items():
         typer.echo(f"{name}: val AUROC {item.validation_auroc:.3f} after {item.steps} steps")
+
+
+@app.command()
+def augmentations(out: Path = Path("docs/augmentation.png")) -> None:
+    """Draw what every augmentation does to a photograph and its spectrum."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    sheet().save(out, optimize=True)
 
 
 if __name__ == "__main__":
