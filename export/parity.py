@@ -153,9 +153,9 @@ def words(parity: Parity) -> str:
 
 
 def _distance(a: NDArray[Any], b: NDArray[Any], card: Card) -> float:
-    """Return the largest difference; a classifier's, whose logits have no scale, in units of an image's largest."""
+    """Return the largest difference; of logits, which have no scale, in units of an image's largest."""
     known = b.astype(np.float64)
-    unit = np.maximum(1.0, np.abs(known).max(axis=1, keepdims=True)) if card.classes else 1.0
+    unit = np.maximum(1.0, np.abs(known).max(axis=1, keepdims=True)) if card.score == "logit" else 1.0
     return float((np.abs(a - known) / unit).max())
 
 

@@ -43,8 +43,8 @@ class Parity(Frozen):
 
     Attributes:
         probes: number of probe images.
-        torch_max_abs: largest |torch - ONNX Runtime| over all scores; like the other differences of a classifier, in
-            units of the image's largest score where that is beyond 1.
+        torch_max_abs: largest |torch - ONNX Runtime| over all scores; like the other differences of logits, in units
+            of the image's largest score where that is beyond 1.
         batch_max_abs: largest |batch 1 - batch N| over all scores in ONNX Runtime.
         served_max_abs: largest |ONNX Runtime - served|; None where no server could be started.
         flips: decisions that differ between any two of them; of a quantized model, between any two that run the graph.

@@ -1,0 +1,60 @@
+"""Swin-T as GenImage trains it: a transformer of shifted windows, from scratch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import timm
+from torch import nn
+
+from export.detectors.architecture import Architecture, Scale
+from export.detectors.backbones import Normalised
+from export.training.recipe import Recipe
+from harness.images.preprocess import Preprocess
+
+SIZES: dict[Scale, dict[str, Any]] = {
+    "full": {"drop_path_rate": 0.2},
+    "miniature": {
+        "img_size": 128,
+        "window_size": 4,
+        "embed_dim": 20,
+        "depths": (2, 2),
+        "num_heads": (2, 4),
+        "drop_path_rate": 0.0,
+    },
+}
+
+
+def build(scale: Scale, pretrained: bool) -> nn.Module:
+    """Return Swin-T with one logit; always from scratch."""
+    return Normalised(timm.create_model("swin_tiny_patch4_window7_224", num_classes=1, **SIZES[scale]))
+
+
+SWIN_T = Architecture(
+    name="swin_t",
+    summary="Swin-T from scratch, a transformer of shifted windows",
+    source="Liu et al., Swin Transformer, ICCV 2021, as in GenImage",
+    build=build,
+    preprocess={
+        "full": Preprocess(resize=256, filter="bicubic", crop=224),
+        "miniature": Preprocess(crop=128),
+    },
+    recipes={
+        "full": Recipe(
+            epochs=300,
+            batch=512,
+            lr=5e-4,
+            weight_decay=0.05,
+            warmup=20,
+            take="resized",
+            erase=0.25,
+            rand_augment="rand-m9-mstd0.5-inc1",
+            mixup=0.8,
+            cutmix=1.0,
+            smoothing=0.1,
+        ),
+        "miniature": Recipe(epochs=20, batch=32, lr=1e-3, weight_decay=0.05, warmup=2),
+    },
+)
+"""Its learning rate is meant for 512 images a step, and grows with them. The clipping of gradients at a norm of 5 has
+no field."""
