@@ -6,7 +6,7 @@ import csv
 import inspect
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -155,6 +155,31 @@ def export_model(
     if with_gradient and (built.rounds or built.card.task != "classification"):
         got = f"{built.card.task}, {'quantized' if built.rounds else 'float'}"
         raise CardError(problem(f"gradient of {name}", "a float classifier", got, "Take the tag tv_float"))
+    return enter(built, repository, serving, say, with_gradient=with_gradient)
+
+
+def enter(
+    built: Built,
+    repository: Path,
+    serving: Serving,
+    say: Callable[[str], None],
+    *,
+    with_gradient: bool = False,
+    check_served: bool = True,
+) -> Parity:
+    """Write a module's graph, prove that it answers as the module does, and enter it into a repository.
+
+    Args:
+        built: the module and its card.
+        repository: where the entry goes; nothing is written there unless parity holds.
+        serving: how Triton runs it.
+        say: receives a line a stage.
+        with_gradient: whether ``NAME.gradient`` is written too.
+        check_served: whether a Triton on this machine, where there is one, takes part in the proof.
+
+    Raises:
+        ParityError: parity fails.
+    """
     inputs = probe_inputs(built.card)
     with tempfile.TemporaryDirectory(prefix="discern-export-") as folder:
         model = Path(folder) / "model.onnx"
@@ -164,8 +189,9 @@ def export_model(
         else:
             built.write(model)
             attach_card(model, built.card)
-        say(f"{built.card.name}: comparing torch, ONNX Runtime and a Triton on this machine")
-        with _served(Path(folder) / "repository", model, built.card) as served:
+        served_too = check_served and find_tritonserver() is not None
+        say(f"{built.card.name}: comparing torch and ONNX Runtime{' and a Triton here' if served_too else ''}")
+        with _served(Path(folder) / "repository", model, built.card) if served_too else nullcontext() as served:
             parity = check_parity(
                 built.module,
                 model,
@@ -235,11 +261,8 @@ def _device(said: str) -> Device:
 
 
 @contextmanager
-def _served(repository: Path, model: Path, card: Card) -> Iterator[Answer | None]:
-    """Serve a model from a repository of its own; None where no server is installed."""
-    if find_tritonserver() is None:
-        yield None
-        return
+def _served(repository: Path, model: Path, card: Card) -> Iterator[Answer]:
+    """Serve a model from a repository of its own."""
     write_entry(repository, model, card)
     with TritonServer(repository, [card.name]) as server:
         backend = open_backend(server.grpc_url(card.name), EndpointOptions())

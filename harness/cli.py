@@ -192,6 +192,41 @@ def export(
     load_catalog().export_model(name, repository=repository, options=options, say=_say)
 
 
+@app.command(
+    epilog="Examples:\n\n  harness train suites/train/miniature.yaml --only 'cnnspot.*'"
+    "\n\n  harness train FILE --init weights.pt --freeze 'layer1.*'"
+    "\n\n  torchrun --nproc-per-node 8 -m harness train FILE"
+)
+def train(
+    file: Annotated[Path, typer.Argument(help="Training file (YAML).", dir_okay=False)],
+    settings: Settings = None,
+    out_dir: Out = Path("reports"),
+    only: Annotated[list[str] | None, typer.Option("--only", help="Only detectors of these names (wildcards).")] = None,
+    init: Annotated[str | None, typer.Option(help="First weights: scratch, imagenet or a file.")] = None,
+    freeze: Annotated[
+        list[str] | None, typer.Option("--freeze", help="Parameters that stay as they are (wildcards).")
+    ] = None,
+) -> None:
+    """Train detectors, and enter them into the model repository; goes on where an earlier training was cut off."""
+    from harness.listing import load_training
+
+    training = load_training()
+    asked = training.Asked(file, tuple(settings or ()), out_dir, tuple(only or ()), init, freeze)
+    events = _events()
+    try:
+        trained = training.train(asked, events)
+    except KeyboardInterrupt:
+        events.note("interrupted; run the same command again to go on where it stopped")
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+    finally:
+        events.end()
+    for item in trained:
+        _say(
+            f"{item.name:<28} val AUROC {item.auroc:.3f}  {item.steps:>6,} steps  {item.seconds:>6,.0f} s"
+            f"  loss {item.curve}  {item.folder}"
+        )
+
+
 @app.command(hidden=True)
 def schema() -> None:
     """Print the JSON Schema of suites."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import subprocess
 import sys
 from functools import cache
 from importlib import metadata
@@ -53,6 +54,19 @@ def source_digest(part: str = "") -> str:
     for path in sorted(root.rglob("*.py")):
         digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
+
+
+def revision() -> str:
+    """Return the git revision of the code, ``+`` behind it where files differ; ``unknown`` outside a checkout."""
+    git = ["git", "-C", str(Path(__file__).parents[1])]
+    try:
+        head, changed = (
+            subprocess.run([*git, *words], capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+            for words in (("rev-parse", "--short=12", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return head + ("+" if changed else "")
 
 
 def int8_sums(processor: str) -> str:

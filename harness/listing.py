@@ -19,17 +19,22 @@ Rows = list[tuple[str, str]]
 
 
 def load_catalog() -> ModuleType:
-    """Return the catalogue of exports, which needs torch.
+    """Return the catalogue of exports, which needs torch; raises HarnessError where the extra is not installed."""
+    return _load("export.catalog")
 
-    Raises:
-        HarnessError: the extra is not installed.
-    """
+
+def load_training() -> ModuleType:
+    """Return what trains detectors, which needs torch; raises HarnessError where the extra is not installed."""
+    return _load("export.training.run")
+
+
+def _load(module: str) -> ModuleType:
     try:
-        return import_module("export.catalog")
+        return import_module(module)
     except ModuleNotFoundError as error:
         missing = str(error.name)
         raise HarnessError(
-            problem("exports", f"the package {missing}", "none", "Install it: uv sync --extra export")
+            problem(module, f"the package {missing}", "none", "Install it: uv sync --extra export")
         ) from error
 
 

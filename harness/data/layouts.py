@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path, PurePosixPath
@@ -58,12 +58,13 @@ REAL_NAMES, FAKE_NAMES = ("0_real", "real", "nature"), ("1_fake", "fake", "ai")
 
 
 def genimage(root: Path) -> Iterator[Found]:
-    """``<generator>/{train,val}/{ai,nature}``, or with the download's inner folder between.
+    """``<generator>/{train,val}/{ai,nature}``, or with the download's inner folder between; classes by file names.
 
     Raises:
         DataError: no such folder in the root.
     """
     seen = False
+    index = {wnid: place for place, wnid in enumerate(wnids())}
     for outer in _folders(root):
         subset = GENERATORS.get(outer.name.lower())
         if subset is None:
@@ -74,9 +75,20 @@ def genimage(root: Path) -> Iterator[Found]:
                 for path in _files(inner / split / kind):
                     seen = True
                     name = subset if label == FAKE else f"{NATURE}:{subset}"
-                    yield _found(root, path, label, name, SPLITS[split])
+                    yield replace(_found(root, path, label, name, SPLITS[split]), target=_shown(path, index))
     if not seen:
         raise _unlike(root, "genimage", "<generator>/{train,val}/{ai,nature}")
+
+
+NUMBERED = re.compile(r"(?:^|_)(\d{1,3})_[a-z]+\d*_\d+$", re.IGNORECASE)
+"""Names of GenImage's fakes: ``033_sdv4_00137``, ``GLIDE_1000_200_00_109_glide_00035``; the class comes first."""
+
+
+def _shown(path: Path, index: Mapping[str, int]) -> int | None:
+    """Return the ImageNet class that a file of GenImage names; None where it names none."""
+    if found := NUMBERED.search(path.stem):
+        return int(found[1])
+    return index.get(_wnid(Path(path.name)) or "")
 
 
 def real_fake(root: Path) -> Iterator[Found]:

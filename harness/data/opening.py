@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +18,14 @@ from harness.spec.suite import DataSpec
 from harness.store.found import found_table
 
 
-def open_dataset(name: str, spec: DataSpec, here: Path, cache: Path, events: Events) -> Dataset:
+def open_dataset(
+    name: str,
+    spec: DataSpec,
+    here: Path,
+    cache: Path,
+    events: Events,
+    splits: Sequence[miniature.Split] = ("val", "test"),
+) -> Dataset:
     """Open a data set of a suite.
 
     Args:
@@ -27,6 +34,7 @@ def open_dataset(name: str, spec: DataSpec, here: Path, cache: Path, events: Eve
         here: folder of the suite file; relative roots start there.
         cache: folder of manifests and of the miniature corpus.
         events: receives progress while a manifest is built.
+        splits: of the miniature corpus, which are built where they are not there; training alone needs ``train``.
 
     Raises:
         DataError: it is not there, or not laid out as the suite says.
@@ -34,22 +42,21 @@ def open_dataset(name: str, spec: DataSpec, here: Path, cache: Path, events: Eve
     spec = spec.resolved()
     if spec.layout == "miniature":
         events.begin("building the miniature corpus", 0, "images")
-        root = miniature.build(cache, progress=events.advance)
+        root = miniature.build(cache, splits, events.advance)
         events.end()
-        manifest = _manifest(root, partial(miniature.find, root), cache, root.name, events)
+        key = "-".join([root.name, *(split for split in splits if split == "train")])
+        manifest = _manifest(root, partial(miniature.find, root, splits), cache, key, events)
         return FolderDataset(name, root, manifest, miniature.NOTE)
     if spec.layout == "huggingface":
-        splits = huggingface.load(spec.root, spec.columns)
-        key = hashlib.sha256(
-            repr((VERSION, sorted(spec.columns.items()), {k: v._fingerprint for k, v in splits.items()})).encode()
-        )
+        loaded = huggingface.load(spec.root, spec.columns)
+        said = (VERSION, sorted(spec.columns.items()), {k: v._fingerprint for k, v in loaded.items()})
         manifest = _build(
-            cache / f"{key.hexdigest()}.parquet",
-            huggingface.find(splits, spec.columns),
-            lambda path: huggingface.stored(splits, spec.columns, path),
+            cache / f"{hashlib.sha256(repr(said).encode()).hexdigest()}.parquet",
+            huggingface.find(loaded, spec.columns),
+            lambda path: huggingface.stored(loaded, spec.columns, path),
             events,
         )
-        return huggingface.HuggingFaceDataset(name, splits, spec.columns, manifest)
+        return huggingface.HuggingFaceDataset(name, loaded, spec.columns, manifest)
     if spec.layout == "found":
         listed = found_table(cache.parent / "runs", here, spec.root)
         manifest = _manifest(listed.parent, partial(table, listed, spec.columns), cache, None, events)

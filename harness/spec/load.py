@@ -1,4 +1,4 @@
-"""Suite file to validated suite, with every complaint pinned to its line."""
+"""A file to the validated value that it stands for, with every complaint pinned to its line."""
 
 from __future__ import annotations
 
@@ -6,21 +6,37 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 from harness.errors import SuiteError
 from harness.names import did_you_mean
+from harness.spec.claim_tables import read_claims
 from harness.spec.source import Source, override, read_source
 from harness.spec.suite import Suite
 from harness.spec.tasks import TAG, TASKS
 
+S = TypeVar("S", bound=BaseModel)
+
 
 def load_suite(path: Path, settings: Sequence[str] = (), environ: Mapping[str, str] = os.environ) -> Suite:
-    """Read, override and validate a suite.
+    """Read, override and validate a suite, the claims of its tables among its claims.
+
+    Raises:
+        SuiteError: as :func:`load_spec` and :func:`read_claims` do.
+    """
+    suite = load_spec(Suite, path, settings, environ)
+    said = suite.report
+    tables = (claim for table in said.claim_tables for claim in read_claims(table, path.parent))
+    return suite.model_copy(update={"report": said.model_copy(update={"claims": (*said.claims, *tables)})})
+
+
+def load_spec(kind: type[S], path: Path, settings: Sequence[str] = (), environ: Mapping[str, str] = os.environ) -> S:
+    """Read, override and validate a file of any kind.
 
     Args:
+        kind: what the file says, as a type.
         path: the YAML file.
         settings: ``a.b=c`` overrides, applied in order.
         environ: where ``${NAME}`` is looked up.
@@ -30,33 +46,33 @@ def load_suite(path: Path, settings: Sequence[str] = (), environ: Mapping[str, s
     """
     source = override(read_source(path, environ), settings)
     try:
-        return Suite.model_validate(source.data)
+        return kind.model_validate(source.data)
     except ValidationError as error:
-        raise SuiteError("\n".join(_complaints(error, source))) from error
+        raise SuiteError("\n".join(_complaints(error, source, kind))) from error
 
 
-def _complaints(error: ValidationError, source: Source) -> Iterable[str]:
+def _complaints(error: ValidationError, source: Source, kind: type[BaseModel]) -> Iterable[str]:
     details = error.errors(include_url=False)
     for detail in details:
         if detail["type"] == "too_short" and any(_below(other["loc"], detail["loc"]) for other in details):
             continue
         where = tuple(part for part in detail["loc"] if _in_data(part))
-        key = ".".join(str(part) for part in where) or "suite"
+        key = ".".join(str(part) for part in where) or "file"
         place = source.locate(where)
         got = detail.get("input")
         match detail["type"]:
             case "extra_forbidden":
-                keys = _known_keys(detail["loc"][:-1])
+                keys = _known_keys(kind, detail["loc"][:-1])
                 hint = did_you_mean(str(where[-1]), keys)
                 yield f"{place}: {key}: expected a known key, got {where[-1]!r}. {hint}"
             case "missing":
                 yield f"{place}: {key}: expected a value, got nothing. Add `{where[-1]}: ...`."
             case "union_tag_invalid":
                 kinds = [kind.removeprefix(TAG) for kind in re.findall(r"'([^']*)'", detail["ctx"]["expected_tags"])]
-                kind = str(detail["ctx"]["tag"]).removeprefix(TAG)
-                hint = did_you_mean(kind, kinds)
+                got = str(detail["ctx"]["tag"]).removeprefix(TAG)
+                hint = did_you_mean(got, kinds)
                 place = source.locate((*where, "kind"))
-                yield f"{place}: {key}: expected a kind among {', '.join(kinds)}, got {kind!r}. {hint}"
+                yield f"{place}: {key}: expected a kind among {', '.join(kinds)}, got {got!r}. {hint}"
             case "value_error":
                 yield f"{place}: {key}: {detail['msg'].removeprefix('Value error, ').removesuffix('.')}."
             case _:
@@ -74,9 +90,9 @@ def _in_data(part: str | int) -> bool:
     return isinstance(part, int) or (part not in {"card_threshold", "function-before"} and not part.startswith(TAG))
 
 
-def _known_keys(where: Sequence[str | int]) -> list[str]:
-    """Return the keys that the type at a location takes, walking the suite's types."""
-    found: Any = Suite
+def _known_keys(kind: type[BaseModel], where: Sequence[str | int]) -> list[str]:
+    """Return the keys that the type at a location takes, walking the file's types."""
+    found: Any = kind
     for part in where:
         found = _inner(found, part)
     model = next(iter(_models_in(found)), None)

@@ -28,6 +28,27 @@ def genimage(root: Path) -> Path:
     return root
 
 
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [
+        ("ai/033_sdv4_00137.png", 33),
+        ("ai/112_midjourney_23.png", 112),
+        ("ai/GLIDE_1000_200_00_109_glide_00035.png", 109),
+        ("ai/0_adm_103.PNG", 0),
+        ("ai/picture.png", None),
+        ("nature/n01440764_10026.JPEG", 0),
+        ("nature/n15075141_9.JPEG", 999),
+        ("nature/ILSVRC2012_val_00000612.JPEG", None),
+    ],
+)
+def test_genimage_names_tell_classes(tmp_path: Path, name: str, target: int | None) -> None:
+    path = tmp_path / "ADM" / "train" / name
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"x")
+    (found,) = layouts.genimage(tmp_path)
+    assert found.target == target
+
+
 def test_genimage_as_downloaded(tmp_path: Path) -> None:
     found = list(layouts.genimage(genimage(tmp_path)))
     assert len(found) == 36

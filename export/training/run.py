@@ -1,0 +1,320 @@
+"""A training file, start to end: jobs, trainings, entries. The order of things, and nothing else."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import pandas as pd
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from export.catalog import enter
+from export.detectors.export import detector_built
+from export.onnx import file_sha256
+from export.training.feed import KEPT_BYTES, decoded_bytes
+from export.training.jobs import Job, make_jobs
+from export.training.loop import Fitted, Progress, fit
+from export.training.spec import Training
+from export.triton import Serving
+from harness.data import open_dataset
+from harness.data.sample import Dataset
+from harness.environment import revision
+from harness.errors import CheckpointError, problem
+from harness.events import Events, Silent
+from harness.report.plot import plot
+from harness.report.tree import Curves
+from harness.repository import find_entries
+from harness.spec.load import load_spec
+from harness.stats import Estimate
+from harness.store.files import write_atomic
+
+BLOCKS = "▁▂▃▄▅▆▇█"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the user asked for.
+
+    Attributes:
+        file: the training file.
+        settings: ``a.b=c`` overrides.
+        out: root of trainings, manifests and the miniature corpus.
+        only: wildcards over the detectors' names; empty: all.
+        init, freeze: in place of the file's, for every detector; None: the file's.
+    """
+
+    file: Path
+    settings: tuple[str, ...] = ()
+    out: Path = Path("reports")
+    only: tuple[str, ...] = ()
+    init: str | None = None
+    freeze: Sequence[str] | None = None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One detector that is trained and entered.
+
+    Attributes:
+        name: of its entry.
+        folder: weights, history and curve.
+        auroc, balanced_accuracy: on the validation images.
+        threshold: of its logit.
+        steps: optimiser steps to its best state.
+        seconds: of training.
+        waited: share of them spent waiting for images.
+        curve: its validation AUROC over time, as text.
+    """
+
+    name: str
+    folder: Path
+    auroc: float
+    balanced_accuracy: float
+    threshold: float
+    steps: int
+    seconds: float
+    waited: float
+    curve: str
+
+
+def train(asked: Asked, events: Events) -> list[Trained]:
+    """Train all that a file names, or what is left of it; a detector that is trained already is entered again.
+
+    Under torchrun every process trains, and the first one writes.
+
+    Raises:
+        HarnessError: whatever went wrong; what was trained so far is on disk, and the same command goes on.
+    """
+    training = _asked_for(load_spec(Training, asked.file, asked.settings), asked)
+    fabric = _fabric(training)
+    events = events if fabric.is_global_zero else Silent()
+    here = asked.file.resolve().parent
+    datasets: dict[str, Dataset] = {}
+    if fabric.is_global_zero:
+        datasets = _open(training, here, asked.out, events)
+    fabric.barrier()
+    datasets = datasets or _open(training, here, asked.out, events)  # built once, then found
+    jobs = make_jobs(training, datasets, lambda name: _digest(here / name))
+    jobs = [job for job in jobs if not asked.only or any(fnmatchcase(job.name, item) for item in asked.only)]
+    repository = here / training.repository
+    done = []
+    for number, job in enumerate(jobs, start=1):
+        folder = asked.out / "training" / f"{job.name}-{job.key[:12]}"
+        if not (folder / "result.json").is_file():
+            _train(job, training, fabric, folder, here, f"{number}/{len(jobs)} {job.name}", events)
+        fabric.barrier()
+        if fabric.is_global_zero:
+            found = _result(folder)
+            _enter(job, training, found, folder, repository, events)
+            done.append(found)
+    return done
+
+
+def _asked_for(training: Training, asked: Asked) -> Training:
+    changed = {"init": asked.init, "freeze": tuple(asked.freeze) if asked.freeze is not None else None}
+    changed = {key: value for key, value in changed.items() if value is not None}
+    return training.model_copy(
+        update={"detectors": tuple(item.model_copy(update=changed) for item in training.detectors)}
+    )
+
+
+def _fabric(training: Training) -> Fabric:
+    """Return the processes that torchrun started, or this one; on a GPU where there is one."""
+    world, local = (int(os.environ.get(name, "1")) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+    fabric = Fabric(
+        accelerator="cuda" if torch.cuda.is_available() else "cpu",
+        devices=local,
+        num_nodes=world // local,
+        strategy="ddp" if world > 1 else "auto",
+        precision=training.precision,
+    )
+    fabric.launch()
+    return fabric
+
+
+def _open(training: Training, here: Path, out: Path, events: Events) -> dict[str, Dataset]:
+    manifests = out / "manifests"
+    return {
+        name: open_dataset(name, spec, here, manifests, events, ("train", "val", "test"))
+        for name, spec in training.data.items()
+    }
+
+
+def _digest(weights: Path) -> str:
+    """Return the digest of a file of first weights.
+
+    Raises:
+        CheckpointError: it is not there.
+    """
+    try:
+        return file_sha256(weights)
+    except OSError as error:
+        what, do = f"first weights {weights}", "Say scratch, imagenet, or name weights.pt of an earlier training"
+        raise CheckpointError(problem(what, "a file", error.strerror or str(error), do)) from error
+
+
+def _train(job: Job, training: Training, fabric: Fabric, folder: Path, here: Path, words: str, events: Events) -> None:
+    """Train one detector into its folder: weights, history, curve, and last of all its result."""
+    network = first_weights(job, here)
+    started = time.monotonic()
+    batch = job.recipe.batch
+
+    def report(progress: Progress, steps: int) -> None:
+        look = progress.looks[-1] if progress.looks else None
+        said = f"val AUROC {look.auroc:.3f}, loss {look.loss:.3f}" if look else ""
+        events.advance(progress.step * batch, steps * batch, said)
+
+    events.begin(words, len(job.train) * job.recipe.epochs, "images")
+    workers = training.workers
+    if workers is None:
+        small = decoded_bytes(job.train) <= KEPT_BYTES
+        workers = 0 if small else max(1, (os.cpu_count() or 2) // fabric.world_size)
+    try:
+        found = fit(
+            job,
+            network,
+            fabric,
+            folder / "checkpoint.pt",
+            workers=workers,
+            accumulate=training.accumulate,
+            every_minutes=training.checkpoint_minutes,
+            report=report,
+        )
+    finally:
+        events.end()
+    if fabric.is_global_zero:
+        _write(found, folder, job.name, time.monotonic() - started)
+
+
+def first_weights(job: Job, here: Path) -> nn.Module:
+    """Return a job's network before its training.
+
+    Args:
+        job: says what it starts from.
+        here: folder that a file of weights is looked for in.
+
+    Raises:
+        CheckpointError: a file that does not hold this network's weights.
+    """
+    spec = job.spec
+    torch.manual_seed(spec.seed)
+    possible = job.architecture.pretrained and spec.scale == "full"
+    if spec.init == "imagenet" and not possible:
+        what, got = f"first weights of {job.name}", f"imagenet, for a {spec.scale} {job.architecture.name}"
+        raise CheckpointError(problem(what, "scratch or a file", got, "Leave init out"))
+    pretrained = possible and spec.init in ("", "imagenet")
+    network = job.architecture.build(spec.scale, pretrained)
+    if spec.init not in ("", "scratch", "imagenet"):
+        path = here / spec.init
+        try:
+            network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        except Exception as error:
+            what = f"first weights {spec.init} of {job.name}"
+            raise CheckpointError(
+                problem(what, "a state of this network", str(error)[:200], "Name weights.pt of an earlier training")
+            ) from error
+    return network
+
+
+def _write(found: Fitted, folder: Path, name: str, seconds: float) -> None:
+    history = pd.DataFrame([asdict(look) for look in found.looks])
+    write_atomic(folder / "history.csv", history.to_csv(index=False).encode())
+    write_atomic(folder / "curve.svg", str(plot(_curve(name, found))).encode())
+    buffer = io.BytesIO()
+    torch.save(found.weights, buffer)
+    write_atomic(folder / "weights.pt", buffer.getvalue())
+    result = Trained(
+        name=name,
+        folder=folder,
+        auroc=found.best.auroc,
+        balanced_accuracy=found.balanced_accuracy,
+        threshold=found.threshold,
+        steps=found.best.step,
+        seconds=seconds,
+        waited=found.waited,
+        curve=sparkline([look.loss for look in found.looks]),
+    )
+    said = {key: value for key, value in asdict(result).items() if key != "folder"}
+    write_atomic(folder / "result.json", json.dumps(said, indent=2, ensure_ascii=False).encode())
+    (folder / "checkpoint.pt").unlink(missing_ok=True)
+
+
+def _result(folder: Path) -> Trained:
+    return Trained(folder=folder, **json.loads((folder / "result.json").read_text(encoding="utf-8")))
+
+
+def _curve(name: str, found: Fitted) -> Curves:
+    def line(values: Sequence[float]) -> tuple[Estimate, ...]:
+        return tuple(Estimate(value, math.nan, math.nan, 0) for value in values)
+
+    return Curves(
+        "curve",
+        name,
+        tuple(str(look.epoch) for look in found.looks),
+        {
+            "training loss": line([look.loss for look in found.looks]),
+            "validation loss": line([look.validation_loss for look in found.looks]),
+            "validation AUROC": line([look.auroc for look in found.looks]),
+        },
+        x_title="epoch",
+        kind="float",
+        chance=None,
+    )
+
+
+def sparkline(values: Sequence[float], width: int = 24) -> str:
+    """Return a series as a line of blocks, lowest to highest, thinned to ``width``."""
+    known = [value for value in values if math.isfinite(value)]
+    if not known:
+        return ""
+    step = max(1, math.ceil(len(known) / width))
+    shown, low, high = known[::step], min(known), max(known)
+    scale = (len(BLOCKS) - 1) / ((high - low) or 1.0)
+    return "".join(BLOCKS[round((value - low) * scale)] for value in shown)
+
+
+def _enter(job: Job, training: Training, found: Trained, folder: Path, repository: Path, events: Events) -> None:
+    """Export a trained detector into the repository, unless the same weights are there already."""
+    weights = folder / "weights.pt"
+    digest = file_sha256(weights)
+    entries = find_entries(repository, job.name) if repository.is_dir() else []
+    if any(entry.card.training.get("weights_sha256") == digest for entry in entries):
+        return
+    state: Mapping[str, Tensor] = torch.load(weights, map_location="cpu", weights_only=True)
+    notes = {data.note for data in (job.train.data,) if data.note}
+    built = detector_built(
+        job.architecture,
+        job.spec.scale,
+        state,
+        tag=job.name.partition(".")[2],
+        summary=f"{job.architecture.summary.rstrip('.')}; trained on {', '.join(job.generators)}",
+        trained_on=job.generators,
+        threshold=found.threshold,
+        licence=training.licence,
+        source=job.architecture.source,
+        training={
+            "weights_sha256": digest,
+            "data_sha256": job.train.digest,
+            "images": len(job.train),
+            "validation_images": len(job.validation),
+            "validation_auroc": round(found.auroc, 4),
+            "validation_balanced_accuracy": round(found.balanced_accuracy, 4),
+            "steps": found.steps,
+            "seed": job.spec.seed,
+            "recipe": job.recipe.model_dump_json(exclude_defaults=True),
+            "revision": revision(),
+            "data": "the miniature corpus" if notes else job.spec.data,
+        },
+    )
+    events.begin(f"exporting {job.name}", 0, "stages")
+    enter(built, repository, Serving("auto"), lambda line: None, check_served=training.check_served)
+    events.end()
