@@ -11,28 +11,23 @@ from pydantic import ValidationError
 
 from harness.card import Card
 from harness.errors import CardError, problem
-from harness.images.degrade import CLEAN
-from harness.spec.suite import ClaimSpec
+from harness.spec.report import ClaimSpec
 from harness.stats import Estimate
-from harness.tasks.detection import Detection, Detector
+from harness.tasks.detection import Detection, Detector, joint_mean
 
 
 @dataclass(frozen=True)
 class Checked:
-    """A claim beside what was measured on clean images.
+    """A claim beside what was measured.
 
     Attributes:
-        detector, generator, metric: what the claim is about.
-        claimed: the published figure, 0..1.
-        source: where it was published.
+        detector: whose figure was measured; the claim's own words where none was, or where it is a mean over several.
+        claim: what was published.
         measured: this run's figure; None where the suite did not measure it.
     """
 
     detector: str
-    generator: str
-    metric: str
-    claimed: float
-    source: str
+    claim: ClaimSpec
     measured: Estimate | None
 
     @property
@@ -43,21 +38,34 @@ class Checked:
         """
         if self.measured is None or math.isnan(self.measured.value):
             return None
-        return self.claimed <= self.measured.high
+        return self.claim.value <= self.measured.high
 
 
 def check_claims(detection: Detection, cards: Mapping[str, Card], suite_claims: Sequence[ClaimSpec]) -> list[Checked]:
-    """Return every claim of the suite and of the cards that is about a tested detector and generator.
+    """Return the cards' claims that are about a tested detector and generator, then all of the suite's.
 
     Raises:
         CardError: a card claims what is no figure of ours.
     """
-    return [
-        Checked(detector.name, claim.subset, claim.metric, claim.value, claim.source, _measured(detector, claim))
+    carried = [
+        _beside(detector, claim)
         for detector in detection.detectors
-        for claim in (*_carried(cards[detector.model], detector), *suite_claims)
-        if fnmatchcase(detector.name, claim.model) and claim.subset in detection.generators
+        for claim in _carried(cards[detector.model], detector)
+        if claim.subset in detection.generators
     ]
+    return [*carried, *(item for claim in suite_claims for item in _held(detection, claim))]
+
+
+def _held(detection: Detection, claim: ClaimSpec) -> list[Checked]:
+    """Return a claim beside each detector that it is about, or once where it is about none or about their mean."""
+    meant = [item for item in detection.detectors if fnmatchcase(item.name, claim.model)]
+    if claim.trained_on:
+        meant = [item for item in meant if item.head.trained_on in {(name,) for name in claim.trained_on}]
+    if len(claim.trained_on) > 1:
+        return [Checked(claim.model, claim, _measured_mean(meant, claim))]
+    if not meant or claim.subset not in detection.generators:
+        return [Checked(claim.model, claim, None)]
+    return [_beside(item, claim) for item in meant]
 
 
 def _carried(card: Card, detector: Detector) -> Iterator[ClaimSpec]:
@@ -76,6 +84,14 @@ def _carried(card: Card, detector: Detector) -> Iterator[ClaimSpec]:
                 ) from error
 
 
-def _measured(detector: Detector, claim: ClaimSpec) -> Estimate | None:
-    figures = detector.figures.get((CLEAN, claim.subset))
-    return figures.estimates.get(claim.metric) if figures else None
+def _beside(detector: Detector, claim: ClaimSpec) -> Checked:
+    figures = detector.figures.get((claim.degradation, claim.subset))
+    return Checked(detector.name, claim, figures.estimates.get(claim.metric) if figures else None)
+
+
+def _measured_mean(detectors: Sequence[Detector], claim: ClaimSpec) -> Estimate | None:
+    """Return the mean over detectors; None unless there is one for each subset that the claim names."""
+    if {item.head.trained_on for item in detectors} != {(name,) for name in claim.trained_on}:
+        return None
+    where = (claim.degradation, claim.subset)
+    return joint_mean((item.figures[where] for item in detectors if where in item.figures), claim.metric)

@@ -7,24 +7,18 @@ from dataclasses import dataclass
 
 from harness.claims import Checked
 from harness.data.audit import Audit
-from harness.images.degrade import CLEAN, THEN
-from harness.report.tree import Block, Cell, Column, Curves, Matrix, Section, Sheet, Table, Text, Tile
-from harness.stats import Estimate
-from harness.tasks.detection import Detection, Detector, Figures, cross_generator, in_domain
+from harness.images.degrade import CLEAN
+from harness.report.audit import audit_tables
+from harness.report.claims import claim_sections
+from harness.report.correlation import correlation_section
+from harness.report.cross import cross_sections
+from harness.report.degraded import degraded_blocks
+from harness.report.figures import figures_table, harmonised, shown
+from harness.report.tree import Block, Cell, Column, Section, Sheet, Table, Text, Tile
+from harness.tasks.correlation import Correlation
+from harness.tasks.detection import Detection, Detector, cross_generator, in_domain
 from harness.tasks.leaderboard import comparisons, standings
 from harness.tasks.thresholds import describe
-
-SHORT = {
-    "balanced_accuracy": "balanced accuracy",
-    "auroc": "AUROC",
-    "average_precision": "AP",
-    "tpr_at_1pct_fpr": "TPR at 1 % FPR",
-    "tpr_at_5pct_fpr": "TPR at 5 % FPR",
-    "ece": "ECE",
-    "accuracy": "accuracy",
-    "real_accuracy": "real accuracy",
-    "fake_accuracy": "fake accuracy",
-}
 
 
 @dataclass(frozen=True)
@@ -36,12 +30,14 @@ class TaskResult:
         audit: formats, qualities and sizes held against the labels; None where the suite has it off.
         claims: published figures beside measured ones.
         tiles: worst mistakes as pictures.
+        correlation: how alike generators look; None where the task does not ask, or has too few detectors.
     """
 
     detection: Detection
     audit: Audit | None
     claims: Sequence[Checked]
     tiles: Sequence[Tile]
+    correlation: Correlation | None = None
 
 
 def detection_sections(result: TaskResult, many: bool) -> Iterator[Section]:
@@ -55,39 +51,26 @@ def detection_sections(result: TaskResult, many: bool) -> Iterator[Section]:
     prefix = f"{detection.task.name}: " if many else ""
     name = detection.task.name
     yield Section(f"{prefix}Leaderboard", tuple(_leaderboard(result, name)), _intro(detection))
-    yield Section(
-        f"{prefix}Detector x generator",
-        tuple(_matrices(detection, name)),
-        "Rows are detectors, columns the generators they are tested on; outlined cells are in-domain: the detector was"
-        " trained on that generator. Diagonal and off-diagonal are never averaged together.",
-    )
+    yield from cross_sections(detection, name, prefix)
     if len(detection.task.degradations) > 1:
-        yield Section(f"{prefix}Degradations", tuple(_curves(detection, name)), _SHARED, detail=True)
+        yield Section(f"{prefix}Degradations", tuple(degraded_blocks(detection, name)), _SHARED, detail=True)
+    if detection.task.correlation:
+        yield correlation_section(result.correlation, name, prefix)
     if result.audit is not None:
-        yield Section(f"{prefix}Confound audit", tuple(_audit(result.audit, name)), _AUDIT)
-    if result.claims:
-        yield Section(
-            f"{prefix}Claims", (_claims(result.claims, name),), "Published figures beside this run's, clean images."
-        )
+        yield Section(f"{prefix}Confound audit", tuple(audit_tables(result.audit, name)), _AUDIT)
+    yield from claim_sections(result.claims, name, prefix)
     if result.tiles:
-        yield Section(
-            f"{prefix}Worst mistakes",
-            (
-                Sheet(
-                    f"{name}_mistakes", "Clean images farthest on the wrong side of the threshold", tuple(result.tiles)
-                ),
-            ),
-            detail=True,
-        )
-    yield Section(
-        f"{prefix}All figures",
-        (_figures(detection, name),),
-        "One row per detector, generator and condition.",
-        detail=True,
-    )
+        title = "Clean images farthest on the wrong side of the threshold"
+        sheet = Sheet(f"{name}_mistakes", title, tuple(result.tiles))
+        yield Section(f"{prefix}Worst mistakes", (sheet,), detail=True)
+    every = "One row per detector, generator and condition."
+    yield Section(f"{prefix}All figures", (figures_table(detection, name),), every, detail=True)
 
 
-_SHARED = "Mean over the generators that each title names; the intervals are in the tables behind the pictures."
+_SHARED = (
+    "Mean over the generators that each title names; the intervals of curves are in the tables behind the pictures. A"
+    " table's mean leaves the clean images out."
+)
 
 _AUDIT = (
     "Read from the files' bytes, never from their names. A detector that needs no pixels should not beat chance: where"
@@ -105,7 +88,7 @@ def _intro(detection: Detection) -> str:
 
 def _leaderboard(result: TaskResult, name: str) -> Iterator[Block]:
     detection = result.detection
-    harmonised = _harmonised(detection)
+    condition = harmonised(detection)
     columns = [
         Column("rank", "rank", "int"),
         Column("detector", "detector", "text"),
@@ -118,7 +101,7 @@ def _leaderboard(result: TaskResult, name: str) -> Iterator[Block]:
         Column("worst", "worst generator", "text"),
         Column("worst_auroc", "its AUROC", "estimate", "high"),
     ]
-    if harmonised:
+    if condition:
         columns.insert(3, Column("harmonised_auroc", "harmonised cross AUROC", "estimate", "high"))
     degraded = [item for item in detection.task.degradations if item != CLEAN]
     if degraded:
@@ -133,7 +116,7 @@ def _leaderboard(result: TaskResult, name: str) -> Iterator[Block]:
                 "rank": standing.rank,
                 "detector": detector.name,
                 "cross_auroc": detector.mean("auroc", CLEAN, cross_generator),
-                "harmonised_auroc": detector.mean("auroc", harmonised, cross_generator) if harmonised else None,
+                "harmonised_auroc": detector.mean("auroc", condition, cross_generator) if condition else None,
                 "cross_accuracy": detector.mean("balanced_accuracy", CLEAN, cross_generator),
                 "in_auroc": detector.mean("auroc", CLEAN, in_domain),
                 "in_accuracy": detector.mean("balanced_accuracy", CLEAN, in_domain),
@@ -192,193 +175,11 @@ def _baselines(audit: Audit | None) -> list[dict[str, Cell]]:
     ]
 
 
-def _matrices(detection: Detection, name: str) -> Iterator[Matrix]:
-    for condition, title in ((CLEAN, ""), (_harmonised(detection), ", harmonised")):
-        if condition is None:
-            continue
-        for metric in ("auroc", "balanced_accuracy"):
-            values = [
-                [_defined(detector.figures[condition, generator], metric) for generator in detection.generators]
-                for detector in detection.detectors
-            ]
-            diagonal = {
-                (row, column)
-                for row, detector in enumerate(detection.detectors)
-                for column, generator in enumerate(detection.generators)
-                if generator in detector.head.trained_on
-            }
-            yield Matrix(
-                name=f"{name}_{metric}" + ("_harmonised" if title else ""),
-                title=SHORT[metric][0].upper() + SHORT[metric][1:] + title,
-                row_labels=tuple(detector.name for detector in detection.detectors),
-                column_labels=tuple(detection.generators),
-                values=tuple(tuple(row) for row in values),
-                diagonal=frozenset(diagonal),
-                row_title="detector",
-                column_title="tested on",
-                kind="estimate" if metric == "auroc" else "percent",
-            )
-
-
-def _curves(detection: Detection, name: str) -> Iterator[Curves]:
-    """One picture a family of degradations, each starting from the clean images."""
-    families: dict[str, list[str]] = {}
-    for condition in detection.task.degradations:
-        if condition != CLEAN:
-            families.setdefault("chain" if THEN in condition else condition.split()[0], []).append(condition)
-    for keep, where, words in (
-        (in_domain, "in_domain", "generators trained on"),
-        (cross_generator, "cross", "new generators"),
-    ):
-        for family, members in families.items():
-            conditions = [CLEAN, *members]
-            series = {
-                detector.name: tuple(detector.mean("auroc", condition, keep) for condition in conditions)
-                for detector in detection.detectors
-            }
-            shown = {label: values for label, values in series.items() if any(value is not None for value in values)}
-            if shown:
-                yield Curves(
-                    name=f"{name}_{family}_{where}",
-                    title=f"AUROC under {family}: {words}",
-                    x_labels=(CLEAN, *(item.removeprefix(f"{family} ") for item in members)),
-                    series=shown,
-                    y_title="AUROC",
-                )
-
-
-def _audit(audit: Audit, name: str) -> Iterator[Block]:
-    yield Table(
-        f"{name}_audit",
-        "Verdicts",
-        (
-            Column("generator", "generator", "text"),
-            Column("verdict", "verdict", "text"),
-            *(Column(_slug(item), item, "estimate") for item in audit.means()),
-            Column("reason", "why", "text"),
-        ),
-        tuple(
-            {
-                "generator": finding.generator,
-                "verdict": finding.verdict,
-                "reason": finding.reason,
-                **{_slug(row.name): row.auroc for row in audit.baselines if row.generator == finding.generator},
-            }
-            for finding in audit.findings
-        ),
-    )
-    yield Table(
-        f"{name}_files",
-        "What the files are",
-        (
-            Column("subset", "subset", "text"),
-            Column("label", "label", "text"),
-            Column("images", "images", "int"),
-            Column("formats", "formats", "text"),
-            Column("quality", "JPEG quality, quartiles", "text"),
-            Column("size", "most common size", "text"),
-            Column("share", "its share", "percent"),
-            Column("bytes", "median file", "bytes"),
-        ),
-        tuple(
-            {
-                "subset": item.subset,
-                "label": "fake" if item.label else "real",
-                "images": item.images,
-                "formats": ", ".join(f"{share:.0%} {kind}" for kind, share in item.formats.items()),
-                "quality": " / ".join(f"{value:.0f}" for value in item.jpeg_quality or ()),
-                "size": item.size[0],
-                "share": item.size[1],
-                "bytes": item.bytes,
-            }
-            for item in audit.profiles
-        ),
-    )
-
-
-def _slug(name: str) -> str:
-    return "".join(letter if letter.isalnum() else "_" for letter in name.lower()).strip("_")
-
-
-def _claims(claims: Sequence[Checked], name: str) -> Table:
-    words = {None: "not measured", True: "within reach", False: "measured lower"}
-    return Table(
-        f"{name}_claims",
-        "Claims",
-        (
-            Column("detector", "detector", "text"),
-            Column("generator", "generator", "text"),
-            Column("metric", "metric", "text"),
-            Column("claimed", "claimed", "percent"),
-            Column("measured", "measured", "estimate"),
-            Column("holds", "verdict", "text"),
-            Column("source", "source", "text"),
-        ),
-        tuple(
-            {
-                "detector": claim.detector,
-                "generator": claim.generator,
-                "metric": SHORT.get(claim.metric, claim.metric),
-                "claimed": claim.claimed,
-                "measured": claim.measured,
-                "holds": words[claim.holds],
-                "source": claim.source,
-            }
-            for claim in claims
-        ),
-    )
-
-
-def _figures(detection: Detection, name: str) -> Table:
-    metrics = list(
-        dict.fromkeys(key for item in detection.detectors for f in item.figures.values() for key in f.estimates)
-    )
-    return Table(
-        f"{name}_figures",
-        "All figures",
-        (
-            Column("detector", "detector", "text"),
-            Column("generator", "generator", "text"),
-            Column("condition", "condition", "text"),
-            Column("domain", "domain", "text"),
-            Column("reals", "reals", "int"),
-            Column("fakes", "fakes", "int"),
-            Column("failed", "failed", "int", "low"),
-            Column("threshold", "threshold", "float"),
-            *(Column(key, SHORT[key], "estimate", "low" if key == "ece" else "high") for key in metrics),
-        ),
-        tuple(
-            {
-                "detector": detector.name,
-                "generator": figures.generator,
-                "condition": figures.condition,
-                "domain": "in-domain" if figures.in_domain else "cross",
-                "reals": figures.reals,
-                "fakes": figures.fakes,
-                "failed": sum(figures.failures.values()),
-                "threshold": detector.threshold,
-                **{key: _defined(figures, key) for key in metrics},
-            }
-            for detector in detection.detectors
-            for figures in detector.figures.values()
-        ),
-    )
-
-
-def _harmonised(detection: Detection) -> str | None:
-    return detection.task.harmonise.id if detection.task.harmonise else None
-
-
-def _defined(figures: Figures, metric: str) -> Estimate | None:
-    estimate = figures.estimates.get(metric)
-    return None if estimate is None or estimate.value != estimate.value else estimate
-
-
 def _plain_mean(detector: Detector, metric: str) -> float | None:
     values = [
         item.estimates[metric].value
         for (condition, _), item in detector.figures.items()
-        if condition == CLEAN and _defined(item, metric) is not None
+        if condition == CLEAN and shown(item, metric) is not None
     ]
     return sum(values) / len(values) if values else None
 

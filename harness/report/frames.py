@@ -1,4 +1,4 @@
-"""A report's tables, matrices and curves as tidy data frames at full precision; rounds nothing."""
+"""A report's tables, matrices, curves and trees as tidy data frames at full precision; rounds nothing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import pandas as pd
 
-from harness.report.tree import Block, Cell, Column, Curves, Matrix, Table
+from harness.report.tree import Block, Cell, Column, Curves, Dendrogram, Matrix, Table
 from harness.stats.intervals import Estimate
 
 Row = dict[str, str | int | float | None]
@@ -17,7 +17,8 @@ def frame(block: Block) -> pd.DataFrame | None:
     """Return a block's figures, one column a value; None for a block that holds no table.
 
     An estimate becomes its value under the column's key and ``_low``, ``_high`` and ``_n`` beside it. A matrix has one
-    row a cell (``row``, ``column``, ``marked``, the figure), curves one row a point (``series``, ``x``, the figure).
+    row a cell (``row``, ``column``, ``marked``, the figure), curves one row a point (``series``, ``x``, the figure), a
+    dendrogram one row a merge (``left``, ``right``, ``distance``).
     """
     match block:
         case Table():
@@ -34,6 +35,12 @@ def frame(block: Block) -> pd.DataFrame | None:
                 for x, value in zip(block.x_labels, values, strict=True)
             ]
             keys = ["series", "x", *_keys("value", True)]
+        case Dendrogram():
+            rows = [
+                {"left": " + ".join(merge.left), "right": " + ".join(merge.right), "distance": merge.distance}
+                for merge in block.merges
+            ]
+            keys = ["left", "right", "distance"]
         case _:
             return None
     return pd.DataFrame(rows, columns=keys, dtype=object)

@@ -11,11 +11,25 @@ from importlib import resources
 
 from harness.report.cells import LONG, best_rows, number, show, show_interval
 from harness.report.colour import LEVELS, SERIES, heat_swatch
+from harness.report.dendrogram import dendrogram
 from harness.report.heatmap import heatmap, level_class
 from harness.report.markup import Markup, join, tag
 from harness.report.plot import is_wide, plot, series_class
 from harness.report.svg import whisker
-from harness.report.tree import Block, Cell, Column, Curves, Matrix, Pairs, Report, Section, Sheet, Table, Text
+from harness.report.tree import (
+    Block,
+    Cell,
+    Column,
+    Curves,
+    Dendrogram,
+    Matrix,
+    Pairs,
+    Report,
+    Section,
+    Sheet,
+    Table,
+    Text,
+)
 from harness.stats.intervals import Estimate
 
 SLIM, DENSE = 5, 9
@@ -125,6 +139,8 @@ def _block(block: Block) -> Markup:
         case Curves():
             drawing = tag("div", plot(block), class_="scroll")
             return _figure(block.name, block.title, drawing, "card" if is_wide(block) else "card half")
+        case Dendrogram():
+            return _figure(block.name, block.title, tag("div", dendrogram(block), class_="scroll"))
         case Sheet():
             return _sheet(block)
         case Pairs():

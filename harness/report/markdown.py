@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from tabulate import tabulate
 
-from harness.report.cells import LONG, best_rows, plain, show_whole
-from harness.report.tree import Block, Cell, Curves, Kind, Matrix, Pairs, Report, Sheet, Table, Text
+from harness.report.cells import LONG, best_rows, plain, show, show_whole
+from harness.report.tree import Block, Cell, Curves, Dendrogram, Kind, Matrix, Pairs, Report, Sheet, Table, Text
 
 _INLINE = re.compile(r"[\\`*\[\]|~$]|(?<!\w)_|_(?!\w)")
 _LEADING = re.compile(r"^(\d*)([-+#=.)])(?=[\s#=-]|$)")
@@ -51,6 +51,13 @@ def _block(block: Block) -> Iterator[str]:
                 for name, values in block.series.items()
             ]
             yield _grid([block.y_title, *block.x_labels], rows, "left")
+        case Dendrogram():
+            yield f"### {escape(block.title)}"
+            rows = [
+                [escape(" + ".join(merge.left)), escape(" + ".join(merge.right)), show(merge.distance, "estimate")]
+                for merge in block.merges
+            ]
+            yield _grid(["merged", "with", block.x_title], rows, "left", "left")
         case Sheet():
             yield f"### {escape(block.title)}"
             captions = (": ".join(filter(None, (tile.caption, tile.detail))) for tile in block.tiles)

@@ -16,7 +16,7 @@ from rich.text import Text as Line
 
 from harness.report.cells import LONG, best_rows, plain, show, show_spread, show_whole
 from harness.report.colour import heat_level, heat_swatch
-from harness.report.tree import Block, Cell, Curves, Kind, Matrix, Pairs, Report, Sheet, Table, Text
+from harness.report.tree import Block, Cell, Curves, Dendrogram, Kind, Matrix, Pairs, Report, Sheet, Table, Text
 
 Shown = Callable[[Cell, Kind], str]
 """One way to write a cell."""
@@ -80,6 +80,8 @@ def _block(block: Block, width: int) -> Iterator[RenderableType]:
             yield from _fitted(title, width, lambda shown: _matrix(block), ways=(show,))
         case Curves():
             yield from _fitted(block.title, width, lambda shown: _curves(block, shown))
+        case Dendrogram():
+            yield from _fitted(block.title, width, lambda shown: _merges(block, shown), ways=(show,))
         case Sheet():
             yield _line(f"{block.title}: {len(block.tiles)} images, in report.html", "dim")
         case Pairs():
@@ -130,6 +132,15 @@ def _curves(curves: Curves, shown: Shown) -> list[_Column]:
         cells = [_line(shown(values[j], curves.kind)) for values in curves.series.values()]
         columns.append(_Column(label, tuple(cells)))
     return columns
+
+
+def _merges(tree: Dendrogram, shown: Shown) -> list[_Column]:
+    left, right = (
+        tuple(_line(" + ".join(side)) for side in sides)
+        for sides in ([merge.left for merge in tree.merges], [merge.right for merge in tree.merges])
+    )
+    figures = tuple(_line(shown(merge.distance, "estimate")) for merge in tree.merges)
+    return [_Column("merged", left, STUB), _Column("with", right, STUB), _Column(tree.x_title, figures)]
 
 
 def _fitted(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness.errors import problem
+from harness.stats.clustering import Merge
 from harness.stats.intervals import Estimate
 
 Kind = Literal["text", "int", "percent", "float", "estimate", "bytes", "seconds"]
@@ -130,6 +131,36 @@ class Curves:
 
 
 @dataclass(frozen=True, slots=True)
+class Dendrogram:
+    """A hierarchy as a tree.
+
+    Attributes:
+        name: unique in the report; its file and anchor.
+        title: its caption.
+        leaves: unique labels, in the order in which they stand.
+        merges: what becomes one, nearest first; the last one holds every leaf.
+        x_title: what the distances are.
+    """
+
+    name: str
+    title: str
+    leaves: tuple[str, ...]
+    merges: tuple[Merge, ...]
+    x_title: str = "distance"
+
+    def __post_init__(self) -> None:
+        groups: set[tuple[str, ...]] = {(leaf,) for leaf in self.leaves}
+        for merge in self.merges:
+            if not {merge.left, merge.right} <= groups:
+                what, got = f"dendrogram {self.name}", f"{merge.left} and {merge.right}"
+                raise ValueError(problem(what, "two groups not merged yet", got, "Give merges in their order"))
+            groups = groups - {merge.left, merge.right} | {merge.left + merge.right}
+        if groups != {self.leaves}:
+            what, got = f"dendrogram {self.name}", f"{len(groups)}"
+            raise ValueError(problem(what, "one group, in the order of its leaves", got, "Merge all, reorder leaves"))
+
+
+@dataclass(frozen=True, slots=True)
 class Tile:
     """A thumbnail: PNG bytes, a caption and a line of detail."""
 
@@ -156,7 +187,7 @@ class Pairs:
     title: str = ""
 
 
-Block = Text | Table | Matrix | Curves | Sheet | Pairs
+Block = Text | Table | Matrix | Curves | Dendrogram | Sheet | Pairs
 
 
 @dataclass(frozen=True, slots=True)

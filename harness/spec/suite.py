@@ -10,7 +10,6 @@ from pydantic import (
     Field,
     GetJsonSchemaHandler,
     NonNegativeFloat,
-    NonNegativeInt,
     PositiveInt,
     model_validator,
 )
@@ -22,6 +21,7 @@ from harness.card import NAME_PATTERN, Head
 from harness.frozen import Frozen
 from harness.images.preprocess import Preprocess
 from harness.names import did_you_mean
+from harness.spec.report import ReportSpec
 from harness.spec.tasks import Name, TaskSpec
 
 LAYOUTS = {
@@ -161,38 +161,6 @@ class ModelSpec(Frozen):
         if not wild and not re.match(NAME_PATTERN, self.name):
             raise ValueError(f"model name {self.name!r} is not architecture.tag in lower case")
         return self
-
-
-class ClaimSpec(Frozen):
-    """A published figure that the run is held against.
-
-    Attributes:
-        model: ``MODEL/HEAD`` or a wildcard.
-        subset: the tested generator.
-        metric: what was published.
-        value: the figure, as a fraction.
-        source: where it was published.
-    """
-
-    model: str
-    subset: str
-    metric: Literal["accuracy", "balanced_accuracy", "auroc", "average_precision"] = "accuracy"
-    value: float = Field(ge=0, le=1)
-    source: str = ""
-
-
-class ReportSpec(Frozen):
-    """What the report shows beside the figures.
-
-    Attributes:
-        notes: sentences that stand at its top.
-        claims: published figures, shown beside the measured ones.
-        mistakes: worst mistakes shown as thumbnails; 0 for none (images that must not be copied).
-    """
-
-    notes: tuple[str, ...] = ()
-    claims: tuple[ClaimSpec, ...] = ()
-    mistakes: NonNegativeInt = 12
 
 
 class Suite(Frozen):

@@ -136,6 +136,9 @@ class DetectionTask(Frozen):
         threshold: where decisions are cut.
         harmonise: re-encodes both classes alike, shown beside the raw figures.
         audit: whether containers, qualities and sizes are held against the labels.
+        trained_on: a subset; the detectors trained on it alone get tables of their own.
+        correlation: whether generators are clustered by how alike they look to detectors; needs detectors of one
+            architecture that were each trained on another generator.
     """
 
     kind: Literal["detection"] = "detection"
@@ -148,6 +151,8 @@ class DetectionTask(Frozen):
     threshold: Threshold = CardThreshold()
     harmonise: Harmonise | None = None
     audit: bool = True
+    trained_on: str | None = None
+    correlation: bool = False
 
     @model_validator(mode="after")
     def _one_clean_condition(self) -> DetectionTask:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -95,31 +95,46 @@ class Detector:
 
     def mean(self, metric: str, condition: str, keep: Callable[[Figures], bool] = lambda _: True) -> Estimate | None:
         """Return the mean of a metric over generators, its interval from their joint resamples; None of nothing."""
-        draws = self.mean_draws(metric, condition, keep)
-        chosen = self._chosen(metric, condition, keep)
-        if draws is None:
-            return None
-        value = float(np.mean([item.estimates[metric].value for item in chosen]))
-        return Estimate.of(value, bootstrap_interval(draws), sum(item.reals + item.fakes for item in chosen))
+        return joint_mean(self._chosen(condition, keep), metric)
 
     def mean_draws(
         self, metric: str, condition: str, keep: Callable[[Figures], bool] = lambda _: True
     ) -> Floats | None:
         """Return the bootstrap values of :meth:`mean`."""
-        chosen = self._chosen(metric, condition, keep)
-        return np.mean([item.draws[metric] for item in chosen], axis=0) if chosen else None
+        chosen = defined(self._chosen(condition, keep), metric)
+        return joint_draws(chosen, metric) if chosen else None
 
     def worst(self, metric: str, condition: str) -> Figures | None:
         """Return the generator where the metric is lowest."""
-        chosen = self._chosen(metric, condition, lambda _: True)
+        chosen = defined(self._chosen(condition, lambda _: True), metric)
         return min(chosen, key=lambda item: item.estimates[metric].value) if chosen else None
 
-    def _chosen(self, metric: str, condition: str, keep: Callable[[Figures], bool]) -> list[Figures]:
-        return [
-            item
-            for (where, _), item in self.figures.items()
-            if where == condition and keep(item) and not math.isnan(item.estimates[metric].value)
-        ]
+    def _chosen(self, condition: str, keep: Callable[[Figures], bool]) -> list[Figures]:
+        return [item for (where, _), item in self.figures.items() if where == condition and keep(item)]
+
+
+def defined(figures: Iterable[Figures], metric: str) -> list[Figures]:
+    """Return those in which a metric has a value."""
+    return [item for item in figures if metric in item.estimates and not math.isnan(item.estimates[metric].value)]
+
+
+def joint_draws(figures: Sequence[Figures], metric: str) -> Floats:
+    """Return the bootstrap values of a metric's mean over figures: resample by resample, for all met the same ones."""
+    return np.asarray(np.mean([item.draws[metric] for item in figures], axis=0))
+
+
+def joint_mean(figures: Iterable[Figures], metric: str) -> Estimate | None:
+    """Return the mean of a metric over figures of one or more detectors, bootstrapped where they are several.
+
+    Its interval comes from the joint resamples; its ``n`` counts a test set once, however many detectors met it. None
+    where no figure has a value.
+    """
+    chosen = defined(figures, metric)
+    if len(chosen) < 2:
+        return chosen[0].estimates[metric] if chosen else None
+    value = float(np.mean([item.estimates[metric].value for item in chosen]))
+    images = {(item.condition, item.generator): item.reals + item.fakes for item in chosen}
+    return Estimate.of(value, bootstrap_interval(joint_draws(chosen, metric)), sum(images.values()))
 
 
 def in_domain(figures: Figures) -> bool:

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.report.tree import Column, Curves, Matrix, Pairs, Report, Section, Sheet, Table, Text, Tile
+from harness.report.tree import Column, Curves, Dendrogram, Matrix, Pairs, Report, Section, Sheet, Table, Text, Tile
 from harness.stats import Estimate
+from harness.stats.clustering import Merge
 
 GENERATORS = ("deconv", "nearest", "bilinear", "shuffle", "vq", "gan", "diffusion", "flow")
 
@@ -56,6 +57,8 @@ def small_report():
         "AUROC",
         "condition",
     )
+    merges = (Merge(("gan",), ("a|b_*c*_<i>",), 0.25), Merge(("vq",), ("gan", "a|b_*c*_<i>"), 0.8125))
+    tree = Dendrogram("tree", "Alike", ("vq", "gan", "a|b_*c*_<i>"), merges)
     return Report(
         "small",
         "A report of one block a kind.",
@@ -63,7 +66,7 @@ def small_report():
         ("These are not anybody's figures.",),
         (
             Section("Leaderboard", (Table("leaderboard", "Leaderboard", columns, rows), matrix), "By AUROC."),
-            Section("Curves", (curves, Text("First.\n\n# Second, 5 * 3 = $15."))),
+            Section("Curves", (curves, tree, Text("First.\n\n# Second, 5 * 3 = $15."))),
             Section(
                 "Rest",
                 (

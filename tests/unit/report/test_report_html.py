@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from harness.report.cells import plain
 from harness.report.html import html
 from harness.report.markup import VOID, Markup, join, tag
-from harness.report.tree import Column, Curves, Matrix, Pairs, Report, Section, Sheet, Table, Text, Tile
+from harness.report.tree import Column, Curves, Dendrogram, Matrix, Pairs, Report, Section, Sheet, Table, Text, Tile
 from harness.stats import Estimate
+from harness.stats.clustering import Merge
 
 ELEMENTS = """
 html head meta title style body header div h1 p button span ul li nav a main section h2 h3 table caption thead tr th
@@ -70,6 +71,7 @@ def labelled(x):
                     Table("long", x, columns, rows * 30),
                     Matrix("m", x, (x, x + "2"), (x,), ((some,), (None,)), frozenset({(0, 0)}), x, x, x),
                     Curves("c", x, (x, "b", "c"), {x: (some, None, some)}, x, x),
+                    Dendrogram("d", x, (x, x + "2"), (Merge((x,), (x + "2",), 0.5),), x),
                     Sheet("s", x, (Tile(b"png", x, x),)),
                     Pairs("p", ((x, x),), x),
                 ),

@@ -22,7 +22,7 @@ from harness.stats import Estimate
 GOLDEN = Path(__file__).parents[2] / "golden" / "report"
 """Rewritten by running these tests with DISCERN_UPDATE_GOLDEN=1; look at the difference before keeping it."""
 
-FILES = ["report.md", "report.json", "tables/leaderboard.csv", "tables/cross.csv", "tables/jpeg.csv"]
+FILES = ["report.md", "report.json", "tables/leaderboard.csv", "tables/cross.csv", "tables/jpeg.csv", "tables/tree.csv"]
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -9,7 +9,8 @@ from harness.card import Card, Head
 from harness.claims import check_claims
 from harness.data.sample import SubsetInfo
 from harness.plan import Cell
-from harness.spec.suite import ClaimSpec, SampleSpec
+from harness.spec.report import ClaimSpec
+from harness.spec.suite import SampleSpec
 from harness.spec.tasks import DetectionTask
 from harness.store.cells import CellStore
 from harness.store.records import Record
@@ -171,7 +172,7 @@ def test_claims_of_the_card_and_the_suite(tmp_path: Path) -> None:
     detection = evaluated(tmp_path)
     spec = ClaimSpec(model="m/*", subset="b", metric="auroc", value=0.1)
     checked = check_claims(detection, {"m": CARD}, [spec])
-    assert [(item.detector, item.generator, item.claimed) for item in checked] == [
+    assert [(item.detector, item.claim.subset, item.claim.value) for item in checked] == [
         ("m/a", "a", 0.99),
         ("m/a", "b", 0.1),
         ("m/b", "b", 0.1),
