@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from contextlib import suppress
 
 import numpy as np
 import torch
@@ -36,10 +37,60 @@ Batch = tuple[Tensor, Tensor]
 """Images, uint8 (views, N, 3, S, S), and labels, float32 (N,)."""
 
 
+class Decoded:
+    """Images as pixels; small sets are held in memory. One that can't be decoded is replaced by the next of its class.
+
+    Args:
+        images: which.
+    """
+
+    def __init__(self, images: Images) -> None:
+        self.images, self.labels = images, images.labels
+        self.kept: dict[int, Image] | None = {} if decoded_bytes(images) <= KEPT_BYTES else None
+
+    def __getitem__(self, position: int) -> Image:
+        """Return uint8 RGB, (height, width, 3).
+
+        Raises:
+            ImageError: no image of its class can be decoded.
+        """
+        for step in range(len(self.images)):
+            place = (position + step) % len(self.images)
+            if self.labels[place] == self.labels[position]:
+                with suppress(ImageError):
+                    return self._decoded(place)
+        return self._decoded(position)
+
+    def _decoded(self, position: int) -> Image:
+        if self.kept is None:
+            return decode(self.images.data.read(self.images[position]))
+        if position not in self.kept:
+            self.kept[position] = decode(self.images.data.read(self.images[position]))
+        return self.kept[position]
+
+
+class Tested(Dataset[Tensor]):
+    """Validation images, as a suite would show them.
+
+    Args:
+        images: which.
+        spec: the card's preprocessing.
+    """
+
+    def __init__(self, images: Images, spec: Preprocess) -> None:
+        self.decoded, self.spec = Decoded(images), spec.pixels
+
+    def __len__(self) -> int:
+        return len(self.decoded.images)
+
+    def __getitem__(self, position: int) -> Tensor:
+        """Return uint8 (3, S, S)."""
+        pixels = preprocess(self.decoded[position], self.spec)
+        return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+
+
 class Shown(Dataset[tuple[Tensor, float]]):
     """Training images, as a recipe shows them.
-
-    An image that can't be decoded is replaced by the next one; each process says so once for each.
 
     Args:
         images: which.
@@ -49,25 +100,22 @@ class Shown(Dataset[tuple[Tensor, float]]):
     """
 
     def __init__(self, images: Images, recipe: Recipe, spec: Preprocess, seed: int) -> None:
-        self.images, self.recipe, self.seed = images, recipe, seed
+        self.decoded, self.recipe, self.seed = Decoded(images), recipe, seed
         self.spec = spec.pixels
-        self.labels = images.labels
-        self.kept: dict[int, Image] | None = {} if decoded_bytes(images) <= KEPT_BYTES else None
         self.augment = rand_augment_transform(recipe.rand_augment + AT_MOST, {}) if recipe.rand_augment else None
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.decoded.images)
 
     def __getitem__(self, place: Place) -> tuple[Tensor, float]:
         """Return uint8 views (V, 3, S, S) and the label."""
         position, number = place
         drawn = np.random.default_rng((self.seed, number))
-        image, position = self._readable(position)
-        taken = take(image, self.recipe, self.spec, drawn)
+        taken = take(self.decoded[position], self.recipe, self.spec, drawn)
         clean = [taken] if self.recipe.views > 1 else []
         views = clean + [self._augmented(taken, drawn) for _ in range(max(1, self.recipe.views - 1))]
         stacked = np.ascontiguousarray(np.stack(views).transpose(0, 3, 1, 2))
-        return torch.from_numpy(stacked), float(self.labels[position])
+        return torch.from_numpy(stacked), float(self.decoded.labels[position])
 
     def _augmented(self, image: Image, drawn: np.random.Generator) -> Image:
         if self.augment is None:
@@ -76,26 +124,6 @@ class Shown(Dataset[tuple[Tensor, float]]):
         random.seed(seed)
         np.random.seed(seed)
         return np.asarray(self.augment(PILImage.fromarray(image)))
-
-    def _readable(self, position: int) -> tuple[Image, int]:
-        """Return an image, or the first one after it of its class that can be decoded."""
-        label = self.labels[position]
-        for step in range(len(self)):
-            place = (position + step) % len(self)
-            if self.labels[place] != label:
-                continue
-            try:
-                return self._decoded(place), place
-            except ImageError:
-                continue
-        return self._decoded(position), position
-
-    def _decoded(self, position: int) -> Image:
-        if self.kept is None:
-            return decode(self.images.data.read(self.images[position]))
-        if position not in self.kept:
-            self.kept[position] = decode(self.images.data.read(self.images[position]))
-        return self.kept[position]
 
 
 def take(image: Image, recipe: Recipe, spec: Preprocess, drawn: np.random.Generator) -> Image:

@@ -225,4 +225,4 @@ def _images(data: Dataset, samples: Iterable[Sample]) -> Images:
     parts = []
     while block := list(islice(waiting, ROWS)):
         parts.append(pa.Table.from_pylist([asdict(item) for item in block], schema=SCHEMA))
-    return Images(data, pa.concat_tables(parts) if parts else SCHEMA.empty_table())
+    return Images(data, pa.concat_tables(parts).combine_chunks() if parts else SCHEMA.empty_table())

@@ -20,14 +20,13 @@ from lightning_fabric.plugins import Precision
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader
 
-from export.training.feed import Order, Shown, batches
-from export.training.jobs import Images, Job
+from export.training.feed import Order, Shown, Tested, batches
+from export.training.jobs import Job
 from export.training.objective import Objective, split_norms, without_splits
 from export.training.recipe import Recipe
 from harness.errors import CheckpointError, problem
-from harness.images import decode
-from harness.images.preprocess import Preprocess, preprocess
 from harness.metrics.binary import auroc, best_threshold, rates
 from harness.store.files import write_atomic
 
@@ -144,8 +143,9 @@ def fit(
         average.to(fabric.device)
     objective = Objective(recipe, fabric.device)
     shown = Shown(job.train, recipe, spec, job.spec.seed)
+    tested = Tested(job.validation, spec)
     order = Order(
-        shown.labels,
+        job.train.labels,
         part,
         job.spec.seed,
         progress.step * accumulate,
@@ -172,7 +172,7 @@ def fit(
         progress.parts += 1
         looked = progress.step % epoch_steps == 0 or progress.step == steps
         if looked:
-            scores, labels = _validate(judge, job.validation, spec, fabric)
+            scores, labels = _validate(judge, tested, workers, fabric)
             if _look(progress, recipe, scores, labels, progress.step // epoch_steps, rate):
                 best = {key: value.detach().cpu().clone() for key, value in without_splits(judge.state_dict()).items()}
             model.train()
@@ -182,7 +182,10 @@ def fit(
             if fabric.is_global_zero:
                 kept.save(progress, best)
     fabric.barrier()
-    return _fitted(job, network, best, progress, spec, fabric, waited / max(clock() - started, 1e-9))
+    judge = deepcopy(network)
+    judge.load_state_dict({**network.state_dict(), **best})
+    scores, labels = _validate(judge, tested, workers, fabric)
+    return _fitted(best, progress, scores, labels, waited / max(clock() - started, 1e-9))
 
 
 def rate_at(recipe: Recipe, epoch: float, cuts: int) -> float:
@@ -249,26 +252,22 @@ def _step(
     return total
 
 
-def _validate(network: nn.Module, images: Images, spec: Preprocess, fabric: Fabric) -> tuple[Any, Any]:
+def _validate(network: nn.Module, tested: Tested, workers: int, fabric: Fabric) -> tuple[Any, Any]:
     """Return logits and labels of all validation images, each process answering its share."""
     network.eval()
     rank, world = fabric.global_rank, fabric.world_size
-    mine = range(rank, len(images), world)
-    scores = torch.full((math.ceil(len(images) / world),), torch.nan)
+    mine = range(rank, len(tested), world)
+    scores = torch.full((math.ceil(len(tested) / world),), torch.nan)
+    done = 0
     with torch.no_grad(), fabric.autocast():
-        for start in range(0, len(mine), 64):
-            chosen = mine[start : start + 64]
-            batch = torch.stack([_tested(images, position, spec) for position in chosen]).to(fabric.device)
-            scores[start : start + len(chosen)] = network(batch.float() / 255).float().cpu()
+        for batch in DataLoader(tested, batch_size=64, sampler=mine, num_workers=workers):
+            answered = network(batch.to(fabric.device).float() / 255).float().cpu()
+            scores[done : done + len(answered)] = answered
+            done += len(answered)
     gathered = fabric.all_gather(scores.to(fabric.device))
     assert isinstance(gathered, Tensor)
-    ordered = gathered.reshape(world, -1).cpu().numpy().T.reshape(-1)[: len(images)]
-    return ordered.astype(np.float64), np.asarray(images.labels)
-
-
-def _tested(images: Images, position: int, spec: Preprocess) -> Tensor:
-    pixels = preprocess(decode(images.data.read(images[position])), spec.pixels)
-    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+    ordered = gathered.reshape(world, -1).cpu().numpy().T.reshape(-1)[: len(tested)]
+    return ordered.astype(np.float64), np.asarray(tested.decoded.labels)
 
 
 def _look(progress: Progress, recipe: Recipe, scores: Any, labels: Any, epoch: int, rate: float) -> bool:
@@ -288,24 +287,11 @@ def _look(progress: Progress, recipe: Recipe, scores: Any, labels: Any, epoch: i
     return False
 
 
-def _fitted(
-    job: Job,
-    network: nn.Module,
-    best: dict[str, Tensor],
-    progress: Progress,
-    spec: Preprocess,
-    fabric: Fabric,
-    waited: float,
-) -> Fitted:
-    judge = deepcopy(network)
-    judge.load_state_dict(best, strict=False)
-    scores, labels = _validate(judge, job.validation, spec, fabric)
-    threshold = float(best_threshold(scores, labels))
-    found = rates(scores, labels, threshold)
+def _fitted(best: dict[str, Tensor], progress: Progress, scores: Any, labels: Any, waited: float) -> Fitted:
     assert progress.best is not None
-    return Fitted(
-        best, progress.looks, progress.looks[progress.best], threshold, float(found.balanced_accuracy), waited
-    )
+    threshold = float(best_threshold(scores, labels))
+    accuracy = float(rates(scores, labels, threshold).balanced_accuracy)
+    return Fitted(best, progress.looks, progress.looks[progress.best], threshold, accuracy, waited)
 
 
 class _Kept:

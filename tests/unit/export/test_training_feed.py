@@ -71,7 +71,7 @@ def test_the_first_of_several_views_is_clean(images: Images) -> None:
     shown = Shown(images, recipe, Preprocess(crop=SIDE), 1)
     views, _ = shown[0, 0]
     assert views.shape == (3, 3, SIDE, SIDE)
-    assert np.array_equal(views[0].permute(1, 2, 0).numpy(), shown._decoded(0))
+    assert np.array_equal(views[0].permute(1, 2, 0).numpy(), shown.decoded._decoded(0))
     assert not torch.equal(views[1], views[2])
 
 
@@ -121,7 +121,7 @@ def test_an_image_that_cannot_be_read_is_replaced_by_one_of_its_class(images: Im
     views, label = shown[place, 0]
     assert label == 1
     assert any(
-        np.array_equal(views[0].permute(1, 2, 0).numpy(), shown._decoded(p))
+        np.array_equal(views[0].permute(1, 2, 0).numpy(), shown.decoded._decoded(p))
         for p in range(len(broken))
         if p != place and broken.labels[p]
     )
