@@ -115,7 +115,12 @@ def validate(suite: SuitePath, settings: Settings = None) -> None:
 
 @app.command(name="list", epilog="Examples:\n\n  harness list models\n\n  harness list degradations")
 def list_(
-    what: Annotated[str, typer.Argument(help="models, data, degradations, searchers, tasks, exports or runs.")],
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="models, data, degradations, searchers, tasks, exports, architectures, augmentations or runs."
+        ),
+    ],
     repository: Annotated[Path, typer.Option(help="Model repository.")] = Path("model_repository"),
     out_dir: Out = Path("reports"),
 ) -> None:

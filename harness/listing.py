@@ -49,6 +49,12 @@ LISTINGS: Mapping[str, Callable[[Path, Path], Rows]] = {
     "searchers": lambda repository, out: [(name, _first_line(kind)) for name, kind in SEARCHERS.items()],
     "tasks": lambda repository, out: [(kind, _first_line(task)) for kind, task in TASKS.items()],
     "exports": lambda repository, out: [(name, item.summary) for name, item in load_catalog().EXPORTS.items()],
+    "architectures": lambda repository, out: [
+        (name, item.summary) for name, item in _load("export.detectors").ARCHITECTURES.items()
+    ],
+    "augmentations": lambda repository, out: [
+        (name, _first_line(kind)) for name, kind in _load("export.training.augment").AUGMENTATIONS.items()
+    ],
     "runs": lambda repository, out: [(info.id, f"{info.status} {info.verdict or ''}") for info in RunStore(out).all()],
 }
 """What can be listed: (model repository, output folder) -> names with a sentence each."""
