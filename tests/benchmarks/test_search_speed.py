@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 FLOOR = 4.0
-PHOTOGRAPHS = 24
+PHOTOGRAPHS = 12
 
 
 @pytest.mark.slow

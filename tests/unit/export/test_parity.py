@@ -107,7 +107,9 @@ class Mean(nn.Module):
         return grey - grey.mean() if self.leaks else grey
 
 
-GREY = Card(name="grey.mean", preprocess=Preprocess(crop=8), heads=(Head(name="fake", threshold=100.0),))
+GREY = Card(
+    name="grey.mean", preprocess=Preprocess(crop=8), score="statistic", heads=(Head(name="fake", threshold=100.0),)
+)
 PIXELS = np.stack([np.full((8, 8, 3), level, np.uint8) for level in (50, 99, 101, 200)])
 
 
@@ -117,6 +119,18 @@ def test_a_graph_whose_answer_depends_on_the_batch_fails(tmp_path: Path) -> None
     write_onnx(Mean(leaks=True), torch.from_numpy(PIXELS), model, card)
     with pytest.raises(ParityError, match=r"torch 0, batch 88, not served, 1 flipped"):
         check_parity(Mean(leaks=True), model, card, PIXELS, tolerance=1e-3)
+
+
+def test_differences_of_logits_are_in_units_of_the_images_largest(tmp_path: Path) -> None:
+    model = tmp_path / "model.onnx"
+    card = GREY.model_copy(update={"score": "logit"})
+    write_onnx(Mean(), torch.from_numpy(PIXELS), model, card)
+
+    def served(inputs: NDArray[Any]) -> NDArray[Any]:
+        return np.array([[50.5], [99.0], [101.0], [201.0]], np.float32)
+
+    parity = check_parity(Mean(), model, card, PIXELS, tolerance=0.02, served=served)
+    assert parity.served_max_abs == pytest.approx(0.5 / 50)
 
 
 @pytest.mark.parametrize(("fake", "threshold"), [("high", 100.0), ("low", -100.0)])
