@@ -40,7 +40,7 @@ CNNSPOT = Architecture(
             patience=5,
             augment=("blur_jpeg p=0.5",),
         ),
-        "miniature": Recipe(epochs=20, batch=32, lr=2e-3, weight_decay=0.05, augment=("blur_jpeg p=0.5",)),
+        "miniature": Recipe(epochs=24, batch=32, side=64, lr=2e-3, weight_decay=0.05, augment=("blur_jpeg p=0.5",)),
     },
     pretrained=True,
 )

@@ -14,7 +14,7 @@ from harness.images.preprocess import Preprocess
 
 SIZES: dict[Scale, dict[str, Any]] = {
     "full": {"drop_path_rate": 0.1},
-    "miniature": {"img_size": 128, "patch_size": 8, "embed_dim": 40, "depth": 3, "num_heads": 2},
+    "miniature": {"img_size": 64, "patch_size": 4, "embed_dim": 40, "depth": 3, "num_heads": 2},
 }
 
 
@@ -30,7 +30,7 @@ DEIT_S = Architecture(
     build=build,
     preprocess={
         "full": Preprocess(resize=256, filter="bicubic", crop=224),
-        "miniature": Preprocess(crop=128),
+        "miniature": Preprocess(crop=64),
     },
     recipes={
         "full": Recipe(

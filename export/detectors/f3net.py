@@ -64,26 +64,21 @@ class FrequencyBands(nn.Module):
 
     Args:
         side: of the images in pixels.
-        cell: side of the squares of coefficients that share one learned weight; 1 as published.
     """
 
     dct: Tensor
     diagonals: Tensor
 
-    def __init__(self, side: int, cell: int = 1) -> None:
+    def __init__(self, side: int) -> None:
         super().__init__()
         self.edges = ((0, side // 16), (side // 16, side // 8), (side // 8, side), (0, 2 * side))
-        self.cell = cell
         self.register_buffer("dct", dct_matrix(side).float(), persistent=False)
         self.register_buffer("diagonals", diagonals(side), persistent=False)
-        self.learned = nn.Parameter(torch.randn(4, side // cell, side // cell) * 0.1)
+        self.learned = nn.Parameter(torch.randn(4, side, side) * 0.1)
 
     def forward(self, image: Tensor) -> Tensor:
         """(N, 3, side, side) -> (N, 12, side, side), band by band."""
-        learned = signed_sigmoid(self.learned)
-        if self.cell > 1:
-            learned = F.interpolate(learned[None], scale_factor=float(self.cell), mode="nearest")[0]
-        masks = bands(self.diagonals.float(), self.edges) + learned
+        masks = bands(self.diagonals.float(), self.edges) + signed_sigmoid(self.learned)
         spectrum = self.dct @ image @ self.dct.T
         return (self.dct.T @ (spectrum[:, None] * masks[:, None]) @ self.dct).flatten(1, 2)
 
@@ -149,13 +144,12 @@ class F3Net(nn.Module):
 
     Args:
         side: of the images in pixels.
-        cell: of the bands' learned masks.
         widths: of both Xceptions.
     """
 
-    def __init__(self, side: int, cell: int, widths: Widths) -> None:
+    def __init__(self, side: int, widths: Widths) -> None:
         super().__init__()
-        self.bands, self.statistics = FrequencyBands(side, cell), LocalStatistics()
+        self.bands, self.statistics = FrequencyBands(side), LocalStatistics()
         self.streams = nn.ModuleList([Xception(12, 2, widths), Xception(STATISTICS, 1, widths)])
         self.mixes = nn.ModuleList([CrossAttention(widths.entry[-1]), CrossAttention(widths.exit[0])])
         self.head = nn.Sequential(nn.Dropout(0.2), nn.Linear(2 * widths.exit[2], 1))
@@ -178,8 +172,8 @@ def build(scale: Scale, pretrained: bool) -> nn.Module:
         CheckpointError: ImageNet's weights can't be fetched.
     """
     if scale == "miniature":
-        return F3Net(128, 2, Widths(stem=(8, 12), entry=(16, 24, 32), middle=2, exit=(40, 48, 64)))
-    network = F3Net(299, 1, Widths())
+        return F3Net(64, Widths(stem=(8, 12), entry=(16, 24, 32), middle=2, exit=(40, 48, 64)))
+    network = F3Net(299, Widths())
     if pretrained:
         url = _xception_url()
         weights = fetch(url)
@@ -201,13 +195,12 @@ F3NET = Architecture(
     summary="Two Xceptions on frequency bands and local frequency statistics, with cross-attention",
     source="Qian et al., Thinking in Frequency, ECCV 2020",
     build=build,
-    preprocess={"full": Preprocess(resize=299, crop=299), "miniature": Preprocess(crop=128)},
+    preprocess={"full": Preprocess(resize=299, crop=299), "miniature": Preprocess(crop=64)},
     recipes={
         "full": Recipe(epochs=60, batch=128, optimiser="sgd", lr=2e-3),
-        "miniature": Recipe(epochs=20, batch=32, lr=2e-3, weight_decay=0.05),
+        "miniature": Recipe(epochs=14, batch=32, lr=2e-3, weight_decay=0.05),
     },
     pretrained=True,
 )
 """Two published outputs are one logit. The recipe is the paper's (150 000 steps, which are about 60 epochs of one of
-GenImage's generators); which one GenImage used is not known. Learned masks start random, sigma 0.1; where the
-miniature shares them in squares of 2 x 2, the published ones are free."""
+GenImage's generators); which one GenImage used is not known. Learned masks start random, sigma 0.1."""

@@ -59,7 +59,7 @@ NPR = Architecture(
     preprocess={"full": Preprocess(crop=224), "miniature": Preprocess(crop=128)},
     recipes={
         "full": Recipe(epochs=50, batch=32, optimiser="adam", lr=2e-4, schedule="constant"),
-        "miniature": Recipe(epochs=20, batch=32, lr=1e-3, weight_decay=0.05),
+        "miniature": Recipe(epochs=12, batch=32, side=64, lr=1e-3, weight_decay=0.05),
     },
 )
 """Images are cropped and never resized, which would mix the neighbours; the paper tests on whole images of any size and

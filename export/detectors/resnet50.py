@@ -29,7 +29,7 @@ RESNET50 = Architecture(
     preprocess={"full": Preprocess(resize=235, filter="bicubic", crop=224), "miniature": Preprocess(crop=128)},
     recipes={
         "full": Recipe(
-            epochs=200,
+            epochs=240,
             batch=128,
             optimiser="sgd",
             lr=0.05,
@@ -40,7 +40,7 @@ RESNET50 = Architecture(
             rand_augment="rand-m9-mstd0.5-inc1",
             views=3,
         ),
-        "miniature": Recipe(epochs=20, batch=32, lr=2e-3, weight_decay=0.05),
+        "miniature": Recipe(epochs=24, batch=32, side=64, lr=2e-3, weight_decay=0.05),
     },
 )
 """GenImage's command is timm's: 64 images on each of two devices (128 a step), and where it says nothing, timm's own

@@ -126,7 +126,7 @@ SPEC = Architecture(
         "full": Recipe(
             epochs=10, optimiser="sgd", lr=0.01, weight_decay=1e-4, schedule="constant", take="centre", flip=0.0
         ),
-        "miniature": Recipe(epochs=20, batch=32, lr=2e-3, weight_decay=0.05),
+        "miniature": Recipe(epochs=14, batch=32, lr=2e-3, weight_decay=0.05),
     },
     pretrained=True,
 )

@@ -15,9 +15,9 @@ from harness.images.preprocess import Preprocess
 SIZES: dict[Scale, dict[str, Any]] = {
     "full": {"drop_path_rate": 0.2},
     "miniature": {
-        "img_size": 128,
+        "img_size": 64,
         "window_size": 4,
-        "embed_dim": 20,
+        "embed_dim": 28,
         "depths": (2, 2),
         "num_heads": (2, 4),
         "drop_path_rate": 0.0,
@@ -37,7 +37,7 @@ SWIN_T = Architecture(
     build=build,
     preprocess={
         "full": Preprocess(resize=256, filter="bicubic", crop=224),
-        "miniature": Preprocess(crop=128),
+        "miniature": Preprocess(crop=64),
     },
     recipes={
         "full": Recipe(

@@ -137,7 +137,7 @@ def take(image: Image, recipe: Recipe, spec: Preprocess, drawn: np.random.Genera
     """
     if recipe.sides:
         image = resize_shorter(image, int(drawn.integers(recipe.sides[0], recipe.sides[1] + 1)), spec.filter)
-    side = spec.crop
+    side = recipe.side or spec.crop
     if recipe.take == "resized" and side:
         image = _area(image, side, spec.filter, drawn)
     elif recipe.take == "random" and side:

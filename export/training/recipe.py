@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import BeforeValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from export.training.augment import parse_augmentation
 from harness.errors import SuiteError
@@ -40,6 +40,7 @@ class Recipe(Frozen):
         patience: epochs without a better validation AUROC before training stops (plateau: before a cut).
         take: where a training image's input comes from: ``centre`` crop, ``random`` crop after the card's resizing, or
             ``resized``, a random area of 8-100 % and aspect of 3/4-4/3 resized to the input.
+        side: of what is taken, for networks that answer images of any size; None: the card's crop.
         sides: a training image is first resized to a random side between these; None: it is not.
         flip: chance of a horizontal flip.
         erase: chance that a random rectangle is replaced with noise.
@@ -62,6 +63,7 @@ class Recipe(Frozen):
     warmup: NonNegativeInt = 0
     patience: PositiveInt = 10
     take: Literal["centre", "random", "resized"] = "random"
+    side: PositiveInt | None = None
     sides: tuple[PositiveInt, PositiveInt] | None = None
     flip: Share = 0.5
     erase: Share = 0.0
@@ -72,3 +74,9 @@ class Recipe(Frozen):
     views: PositiveInt = 1
     augment: tuple[Augmented, ...] = ()
     ema: Share = 0.0
+
+    @model_validator(mode="after")
+    def _taken(self) -> Recipe:
+        if self.side and self.take == "centre":
+            raise ValueError("side is of what is taken at random: take random or resized")
+        return self

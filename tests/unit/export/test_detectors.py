@@ -100,7 +100,7 @@ def prove(name: str, scale: Scale, folder: Path, which: slice) -> Path:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_miniature_graph_answers_as_torch_and_is_small(name: str, tmp_path: Path) -> None:
     model = prove(name, "miniature", tmp_path, slice(12))
-    assert model.stat().st_size < (550_000 if name == "f3net" else 350_000)
+    assert model.stat().st_size < (600_000 if name in ("f3net", "swin_t") else 350_000)
 
 
 @pytest.mark.slow
@@ -112,7 +112,7 @@ def test_a_full_graph_answers_as_torch(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_gradients_reach_every_parameter(name: str) -> None:
     torch.manual_seed(0)
-    images = photographs(4, 128)
+    images = photographs(4, ARCHITECTURES[name].preprocess["miniature"].crop or 128)
     network = settled(ARCHITECTURES[name].build("miniature", True), images).train()
     loss = nn.functional.binary_cross_entropy_with_logits(network(images), torch.tensor([0.0, 1.0, 0.0, 1.0]))
     loss.backward()
@@ -147,7 +147,7 @@ def test_architectures_are_named_and_read_plain_pixels(name: str) -> None:
         spec = architecture.preprocess[scale]
         assert spec.dtype == "uint8" and spec.layout == "NHWC" and spec.crop
         assert architecture.recipes[scale].epochs > 0
-    assert architecture.preprocess["miniature"].crop == 128
+    assert architecture.preprocess["miniature"].crop in (64, 128)
 
 
 def test_a_card_says_what_the_weights_are() -> None:
@@ -291,10 +291,9 @@ def test_the_cosine_transform_is_scipys(side: int) -> None:
     np.testing.assert_allclose(matrix @ image @ matrix.T, scipy.fft.dctn(image, norm="ortho"), atol=1e-12)
 
 
-@pytest.mark.parametrize("cell", [1, 2, 4])
-def test_bands_without_learned_masks_are_the_images_parts(cell: int) -> None:
+def test_bands_without_learned_masks_are_the_images_parts() -> None:
     side, images = 32, photographs(2, 32) * 2 - 1
-    decomposed = FrequencyBands(side, cell)
+    decomposed = FrequencyBands(side)
     with torch.no_grad():
         decomposed.learned.zero_()
         low, middle, high, everything = decomposed(images).reshape(2, 4, 3, side, side).unbind(1)
@@ -308,16 +307,16 @@ def test_bands_without_learned_masks_are_the_images_parts(cell: int) -> None:
         np.testing.assert_allclose(band.numpy(), expected, atol=1e-5)
 
 
-def test_learned_masks_weigh_squares_of_coefficients() -> None:
+def test_learned_masks_weigh_coefficients() -> None:
     side, images = 16, photographs(1, 16) * 2 - 1
-    decomposed = FrequencyBands(side, 2)
+    decomposed = FrequencyBands(side)
     with torch.no_grad():
         decomposed.learned.fill_(-100)
-        decomposed.learned[3, 0, 1] = 100
+        decomposed.learned[3, 1, 2] = 100
         everything = decomposed(images)[:, 9:]
     spectrum = scipy.fft.dctn(images.numpy(), axes=(2, 3), norm="ortho")
     weights = np.where(np.add.outer(np.arange(side), np.arange(side)) > 0, 0.0, -1.0)
-    weights[0:2, 2:4] = 2
+    weights[1, 2] = 2
     expected = scipy.fft.idctn(spectrum * weights, axes=(2, 3), norm="ortho")
     np.testing.assert_allclose(everything.numpy(), expected, atol=1e-5)
 
@@ -380,7 +379,7 @@ def test_neighbour_differences_by_hand() -> None:
 @pytest.mark.parametrize("name", ["spec", "f3net", "gramnet"])
 def test_mixed_precision_leaves_the_methods_own_arithmetic_alone(name: str) -> None:
     torch.manual_seed(0)
-    images = photographs(2, 128)
+    images = photographs(2, ARCHITECTURES[name].preprocess["miniature"].crop or 128)
     network = ARCHITECTURES[name].build("miniature", False).eval()
     own = {"spec": "spectrum", "f3net": "statistics", "gramnet": "body.textures.0.texture"}[name]
     seen: list[Tensor] = []
