@@ -32,7 +32,7 @@ from harness.errors import CheckpointError, problem
 from harness.events import Events, Silent
 from harness.report.plot import plot
 from harness.report.tree import Curves
-from harness.repository import find_entries
+from harness.repository import CONFIG, load_entry
 from harness.spec.load import load_spec
 from harness.stats import Estimate
 from harness.store.files import write_atomic
@@ -286,8 +286,8 @@ def _enter(job: Job, training: Training, found: Trained, folder: Path, repositor
     """Export a trained detector into the repository, unless the same weights are there already."""
     weights = folder / "weights.pt"
     digest = file_sha256(weights)
-    entries = find_entries(repository, job.name) if repository.is_dir() else []
-    if any(entry.card.training.get("weights_sha256") == digest for entry in entries):
+    entry = repository / job.name
+    if (entry / CONFIG).is_file() and load_entry(entry).card.training.get("weights_sha256") == digest:
         return
     state: Mapping[str, Tensor] = torch.load(weights, map_location="cpu", weights_only=True)
     notes = {data.note for data in (job.train.data,) if data.note}
