@@ -27,6 +27,7 @@ from harness.spec.suite import Suite
 from harness.spec.tasks import ClassificationTask, DetectionTask, DisagreementTask
 from harness.store.runs import RunStore
 from harness.tasks.classification import evaluate_classes
+from harness.tasks.contrasts import contrast
 from harness.tasks.correlation import correlate
 from harness.tasks.detection import Detection, evaluate
 from harness.tasks.disagreement import evaluate_disagreement
@@ -117,6 +118,7 @@ def _detected(
         claims=check_claims(found, ready.cards, suite.report.claims),
         tiles=tuple(mistake_tiles(found, data, suite.report.mistakes)),
         correlation=correlate(found) if task.correlation else None,
+        experiment=contrast(found, suite.seed),
     )
     return list(detection_sections(result, many)), found.records, found.failures
 

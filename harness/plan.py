@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from harness.arms import detector_names, find_arms
 from harness.data.sample import FAKE, Dataset, SubsetInfo, reals_for
 from harness.environment import source_digest
 from harness.errors import SuiteError, problem
@@ -207,6 +208,7 @@ class _Planner:
         chosen = {name: self.cards[name] for name in names}
         if isinstance(task, DetectionTask):
             check_detectors(task, chosen)
+            find_arms(task, [item for name, card in chosen.items() for item in detector_names(name, card)])
             wanted = _asked_in_detection(task, data.subsets())
         else:
             classifier_pairs(task, chosen)

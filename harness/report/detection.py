@@ -10,11 +10,13 @@ from harness.data.audit import Audit
 from harness.images.degrade import CLEAN
 from harness.report.audit import audit_tables
 from harness.report.claims import claim_sections
+from harness.report.contrasts import contrast_section
 from harness.report.correlation import correlation_section
 from harness.report.cross import cross_sections
 from harness.report.degraded import degraded_blocks
 from harness.report.figures import figures_table, harmonised, shown
 from harness.report.tree import Block, Cell, Column, Section, Sheet, Table, Text, Tile
+from harness.tasks.contrasts import Experiment
 from harness.tasks.correlation import Correlation
 from harness.tasks.detection import Detection, Detector, cross_generator, in_domain
 from harness.tasks.leaderboard import comparisons, standings
@@ -31,6 +33,7 @@ class TaskResult:
         claims: published figures beside measured ones.
         tiles: worst mistakes as pictures.
         correlation: how alike generators look; None where the task does not ask, or has too few detectors.
+        experiment: arms held against each other; None where the task names none.
     """
 
     detection: Detection
@@ -38,6 +41,7 @@ class TaskResult:
     claims: Sequence[Checked]
     tiles: Sequence[Tile]
     correlation: Correlation | None = None
+    experiment: Experiment | None = None
 
 
 def detection_sections(result: TaskResult, many: bool) -> Iterator[Section]:
@@ -51,6 +55,8 @@ def detection_sections(result: TaskResult, many: bool) -> Iterator[Section]:
     prefix = f"{detection.task.name}: " if many else ""
     name = detection.task.name
     yield Section(f"{prefix}Leaderboard", tuple(_leaderboard(result, name)), _intro(detection))
+    if result.experiment is not None:
+        yield contrast_section(result.experiment, name, prefix)
     yield from cross_sections(detection, name, prefix)
     if len(detection.task.degradations) > 1:
         yield Section(f"{prefix}Degradations", tuple(degraded_blocks(detection, name)), _SHARED, detail=True)

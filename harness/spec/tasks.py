@@ -19,6 +19,7 @@ from pydantic import (
 from harness.errors import SuiteError
 from harness.frozen import Frozen
 from harness.images.degrade import Harmonise, parse_degradation
+from harness.names import did_you_mean
 from harness.search.registry import parse_searcher
 
 Split = Literal["train", "val", "test"]
@@ -139,6 +140,9 @@ class DetectionTask(Frozen):
         trained_on: a subset; the detectors trained on it alone get tables of their own.
         correlation: whether generators are clustered by how alike they look to detectors; needs detectors of one
             architecture that were each trained on another generator.
+        arms: of an experiment, each a wildcard over detectors: trainings that differ in generator and seed alone.
+        contrasts: pairs of arms, the first minus the second, training by training; two trainings are twins where the
+            wildcards stand for the same in both names.
     """
 
     kind: Literal["detection"] = "detection"
@@ -153,12 +157,21 @@ class DetectionTask(Frozen):
     audit: bool = True
     trained_on: str | None = None
     correlation: bool = False
+    arms: dict[str, str] = {}
+    contrasts: tuple[tuple[str, str], ...] = ()
 
     @model_validator(mode="after")
     def _one_clean_condition(self) -> DetectionTask:
         _check_conditions(self.degradations)
         if getattr(self.threshold, "split", None) == self.split:
             raise ValueError("a threshold must not be calibrated on the split that is tested")
+        return self
+
+    @model_validator(mode="after")
+    def _contrasts_are_of_arms(self) -> DetectionTask:
+        for name in (name for pair in self.contrasts for name in pair):
+            if name not in self.arms:
+                raise ValueError(f"a contrast names arm {name!r}. {did_you_mean(name, list(self.arms))}")
         return self
 
 

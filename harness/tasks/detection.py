@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.arms import detector_names
 from harness.card import Card, Head
 from harness.data.sample import SubsetInfo, reals_for
 from harness.images.degrade import CLEAN
@@ -266,7 +267,7 @@ def _detectors(
             )
     for index, head in enumerate(card.heads):
         yield Detector(
-            name=model if len(card.heads) == 1 else f"{model}/{head.name}",
+            name=detector_names(model, card)[index],
             model=model,
             head=head,
             threshold=thresholds[index],
