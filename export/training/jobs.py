@@ -64,6 +64,7 @@ class Job:
         name: of its entry.
         architecture: what it is.
         spec: what the file says.
+        seed: of everything drawn.
         generators: whose fakes it is trained on.
         recipe: the architecture's, with what the file changes.
         train, validation: its images; no image is in both, or in the split that suites test.
@@ -73,6 +74,7 @@ class Job:
     name: str
     architecture: Architecture
     spec: DetectorSpec
+    seed: int
     generators: tuple[str, ...]
     recipe: Recipe
     train: Images
@@ -93,12 +95,13 @@ def make_jobs(training: Training, datasets: Mapping[str, Dataset], init_digest: 
         DataError: a generator that is not there, a class without images, or an image on both sides.
     """
     jobs: list[Job] = []
-    for spec in training.detectors:
+    for spec, seed in ((item, seed) for item in training.detectors for seed in item.seed):
         data = datasets[spec.data]
         for generators in _groups(spec, data):
-            train, validation = choose(spec, data, generators)
+            train, validation = choose(spec, data, generators, seed)
             for architecture in _architectures(spec):
-                tag = spec.tag.replace("{generator}", generators[0] if len(generators) == 1 else "mixed")
+                own = generators[0] if len(generators) == 1 else "mixed"
+                tag = spec.tag.replace("{generator}", own).replace("{seed}", str(seed))
                 recipe = Recipe.model_validate({**architecture.recipes[spec.scale].model_dump(), **spec.recipe})
                 said = {
                     "architecture": architecture.name,
@@ -108,13 +111,13 @@ def make_jobs(training: Training, datasets: Mapping[str, Dataset], init_digest: 
                     "validation": validation.digest,
                     "init": init_digest(spec.init) if spec.init not in ("", "scratch", "imagenet") else spec.init,
                     "freeze": spec.freeze,
-                    "seed": spec.seed,
+                    "seed": seed,
                     "precision": training.precision,
                     "accumulate": training.accumulate,
                 }
                 key = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
                 name = f"{architecture.name}.{tag}"
-                jobs.append(Job(name, architecture, spec, generators, recipe, train, validation, key))
+                jobs.append(Job(name, architecture, spec, seed, generators, recipe, train, validation, key))
     names = [job.name for job in jobs]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise CardError(problem("detectors", "names used once", ", ".join(twice), "Give them different tags"))
@@ -122,11 +125,11 @@ def make_jobs(training: Training, datasets: Mapping[str, Dataset], init_digest: 
 
 
 def _architectures(spec: DetectorSpec) -> list[Architecture]:
-    found = [item for name, item in ARCHITECTURES.items() if fnmatchcase(name, spec.architecture)]
-    if not found:
-        hint = did_you_mean(spec.architecture, list(ARCHITECTURES))
-        raise CardError(problem("architecture", "a known one", repr(spec.architecture), hint))
-    return found
+    for pattern in spec.architecture:
+        if not any(fnmatchcase(name, pattern) for name in ARCHITECTURES):
+            hint = did_you_mean(pattern, list(ARCHITECTURES))
+            raise CardError(problem("architecture", "a known one", repr(pattern), hint))
+    return [item for name, item in ARCHITECTURES.items() if any(fnmatchcase(name, wild) for wild in spec.architecture)]
 
 
 def _groups(spec: DetectorSpec, data: Dataset) -> list[tuple[str, ...]]:
@@ -145,7 +148,7 @@ def _groups(spec: DetectorSpec, data: Dataset) -> list[tuple[str, ...]]:
     return [tuple(chosen)] if spec.mixed else [(name,) for name in chosen]
 
 
-def choose(spec: DetectorSpec, data: Dataset, generators: tuple[str, ...]) -> tuple[Images, Images]:
+def choose(spec: DetectorSpec, data: Dataset, generators: tuple[str, ...], seed: int) -> tuple[Images, Images]:
     """Return one detector's training and validation images.
 
     Raises:
@@ -157,9 +160,9 @@ def choose(spec: DetectorSpec, data: Dataset, generators: tuple[str, ...]) -> tu
     train: list[Sample] = []
     validation: list[Sample] = []
     for label in (REAL, FAKE):
-        rows = [item for item in _of(data, generators, spec.split, label) if own or not _drawn(spec, item, share)]
-        kept = _fewer(spec, rows)
-        held = [item for item in _of(data, generators, split, label) if own or _drawn(spec, item, share)]
+        rows = [item for item in _of(data, generators, spec.split, label) if own or not _drawn(seed, item, share)]
+        kept = _fewer(spec, seed, rows)
+        held = [item for item in _of(data, generators, split, label) if own or _drawn(seed, item, share)]
         for part, items in (("train on", kept), ("validate with", held)):
             if not items:
                 what = f"{data.name}: {'fake' if label == FAKE else 'real'} images of {', '.join(generators)}"
@@ -186,15 +189,15 @@ def _of(data: Dataset, generators: Iterable[str], split: str, label: int) -> Ite
         yield from data.samples(subset, split)
 
 
-def _fewer(spec: DetectorSpec, rows: list[Sample]) -> list[Sample]:
+def _fewer(spec: DetectorSpec, seed: int, rows: list[Sample]) -> list[Sample]:
     """Return the images that the file's limits leave: whole classes first, then single images."""
     if spec.classes is not None:
         there = {content(item) for item in rows}
-        kept = set(nsmallest(spec.classes, there, key=lambda name: _draw(spec.seed, name)))
+        kept = set(nsmallest(spec.classes, there, key=lambda name: _draw(seed, name)))
         rows = [item for item in rows if content(item) in kept]
     if spec.images is not None:
-        wanted = set(nsmallest(spec.images, (_draw(spec.seed, item.source + item.subset) for item in rows)))
-        rows = [item for item in rows if _draw(spec.seed, item.source + item.subset) in wanted]
+        wanted = set(nsmallest(spec.images, (_draw(seed, item.source + item.subset) for item in rows)))
+        rows = [item for item in rows if _draw(seed, item.source + item.subset) in wanted]
     return rows
 
 
@@ -203,9 +206,9 @@ def content(sample: Sample) -> str:
     return str(sample.target) if sample.target is not None else sample.source.partition("-")[0]
 
 
-def _drawn(spec: DetectorSpec, sample: Sample, share: float) -> bool:
+def _drawn(seed: int, sample: Sample, share: float) -> bool:
     """Whether a seeded hash puts a sample's source among the validation images."""
-    return int.from_bytes(_draw(spec.seed, sample.source)[:8], "big") < share * 2**64
+    return int.from_bytes(_draw(seed, sample.source)[:8], "big") < share * 2**64
 
 
 def _draw(seed: int, name: str) -> bytes:

@@ -142,12 +142,12 @@ def fit(
     if average is not None:
         average.to(fabric.device)
     objective = Objective(recipe, fabric.device)
-    shown = Shown(job.train, recipe, spec, job.spec.seed)
+    shown = Shown(job.train, recipe, spec, job.seed)
     tested = Tested(job.validation, spec)
     order = Order(
         job.train.labels,
         part,
-        job.spec.seed,
+        job.seed,
         progress.step * accumulate,
         steps * accumulate,
         fabric.global_rank,
@@ -161,7 +161,7 @@ def fit(
         rate = rate_at(recipe, progress.step / epoch_steps, progress.cuts)
         for group in wrapped.param_groups:
             group["lr"] = rate
-        seed = (job.spec.seed, progress.step, fabric.global_rank)
+        seed = (job.seed, progress.step, fabric.global_rank)
         asked = clock()
         parts = [next(feed) for _ in range(accumulate)]
         waited += clock() - asked

@@ -21,7 +21,7 @@ from export.catalog import enter
 from export.detectors.export import detector_built
 from export.onnx import file_sha256
 from export.training.feed import KEPT_BYTES, decoded_bytes
-from export.training.jobs import Job, make_jobs
+from export.training.jobs import Job, content, make_jobs
 from export.training.loop import Fitted, Progress, fit
 from export.training.spec import Training
 from export.triton import Serving
@@ -206,7 +206,7 @@ def first_weights(job: Job, here: Path) -> nn.Module:
         CheckpointError: a file that does not hold this network's weights.
     """
     spec = job.spec
-    torch.manual_seed(spec.seed)
+    torch.manual_seed(job.seed)
     possible = job.architecture.pretrained and spec.scale == "full"
     if spec.init == "imagenet" and not possible:
         what, got = f"first weights of {job.name}", f"imagenet, for a {spec.scale} {job.architecture.name}"
@@ -305,11 +305,12 @@ def _enter(job: Job, training: Training, found: Trained, folder: Path, repositor
             "weights_sha256": digest,
             "data_sha256": job.train.digest,
             "images": len(job.train),
+            "contents": len({content(job.train[position]) for position in range(len(job.train))}),
             "validation_images": len(job.validation),
             "validation_auroc": round(found.auroc, 4),
             "validation_balanced_accuracy": round(found.balanced_accuracy, 4),
             "steps": found.steps,
-            "seed": job.spec.seed,
+            "seed": job.seed,
             "recipe": job.recipe.model_dump_json(exclude_defaults=True),
             "revision": revision(),
             "data": "the miniature corpus" if notes else job.spec.data,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     BeforeValidator,
@@ -21,6 +21,15 @@ from harness.frozen import Frozen
 from harness.names import did_you_mean
 from harness.spec.suite import DataSpec
 from harness.spec.tasks import Name, Split
+
+
+def _several(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
+
+
+T = TypeVar("T")
+Several = Annotated[tuple[T, ...], BeforeValidator(_several), Field(min_length=1)]
+"""One, or a list of them."""
 
 
 class FromSplit(Frozen):
@@ -54,12 +63,12 @@ class DetectorSpec(Frozen):
     """Detectors of one or more architectures, trained alike.
 
     Attributes:
-        architecture: wildcard over the architectures.
+        architecture: wildcard over the architectures, or several.
         scale: as published, or the miniature's.
         data: name of the data set.
         generators: wildcards over its generators.
         mixed: one detector of them all; otherwise one for each.
-        tag: last part of the entries' names; ``{generator}`` stands for the generator.
+        tag: last part of the entries' names; ``{generator}`` and ``{seed}`` stand for what they say.
         split: whose images train.
         validation: ``{split: val}`` or ``{share: 0.05}``; never the split that suites test.
         images: at most so many images of each class, by a seeded hash.
@@ -67,15 +76,15 @@ class DetectorSpec(Frozen):
         init: ``scratch``, ``imagenet``, or a file of weights that an earlier training left.
         freeze: wildcards over parameters that stay as they are.
         recipe: what differs from the architecture's own.
-        seed: of weights, order and augmentation.
+        seed: of weights, order and augmentation, or several: one detector each.
     """
 
-    architecture: str = "*"
+    architecture: Several[str] = ("*",)
     scale: Scale = "full"
     data: str
     generators: tuple[str, ...] = ("*",)
     mixed: bool = False
-    tag: str = Field(default="{generator}", pattern=r"^[a-z0-9_]*(\{generator\}[a-z0-9_]*)?$", min_length=1)
+    tag: str = Field(default="{generator}", pattern=r"^([a-z0-9_]|\{generator\}|\{seed\})+$")
     split: Split = "train"
     validation: FromSplit | FromShare = FromSplit()
     images: PositiveInt | None = None
@@ -85,7 +94,7 @@ class DetectorSpec(Frozen):
     recipe: Annotated[
         dict[str, Any], BeforeValidator(_overrides), WithJsonSchema({"$ref": "#/$defs/Recipe", "type": "object"})
     ] = {}
-    seed: int = 0
+    seed: Several[int] = (0,)
 
     @model_validator(mode="after")
     def _apart(self) -> DetectorSpec:
@@ -93,6 +102,8 @@ class DetectorSpec(Frozen):
             raise ValueError("validation images must not be trained on: take another split, or {share: 0.05}")
         if not self.mixed and "{generator}" not in self.tag:
             raise ValueError("one detector for each generator needs {generator} in its tag")
+        if len(self.seed) > 1 and "{seed}" not in self.tag:
+            raise ValueError("one detector for each seed needs {seed} in its tag")
         return self
 
 

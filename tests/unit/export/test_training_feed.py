@@ -20,7 +20,7 @@ RECIPE = Recipe(epochs=1, batch=4, lr=1)
 def images(tmp_path_factory: pytest.TempPathFactory) -> Images:
     root = write_pictures(tmp_path_factory.mktemp("feed") / "pictures", {"train": 5})
     spec = DetectorSpec.model_validate({"data": "d", "validation": {"share": 0.2}})
-    return choose(spec, opened(root), ("board", "lines"))[0]
+    return choose(spec, opened(root), ("board", "lines"), 0)[0]
 
 
 def picture(height: int, width: int) -> np.ndarray:
@@ -115,7 +115,7 @@ def test_an_image_that_cannot_be_read_is_replaced_by_one_of_its_class(images: Im
     root = write_pictures(tmp_path / "p", {"train": 3, "val": 1})
     (root / "train/board/fake/1.png").write_bytes(b"no picture")
     spec = DetectorSpec.model_validate({"data": "d"})
-    broken = choose(spec, opened(root), ("board",))[0]
+    broken = choose(spec, opened(root), ("board",), 0)[0]
     shown = Shown(broken, RECIPE.model_copy(update={"take": "centre", "flip": 0}), Preprocess(crop=SIDE), 0)
     place = next(p for p in range(len(broken)) if broken[p].path.endswith("fake/1.png"))
     views, label = shown[place, 0]

@@ -47,6 +47,16 @@ def test_one_detector_for_each_generator_or_one_of_all(root: Path) -> None:
     assert all("/board/" in path for path in paths(each[0].train))
 
 
+def test_one_detector_for_each_seed_and_architecture(root: Path) -> None:
+    found = made(root, architecture=["tiny", "t*"], seed=[0, 1], generators=["board"], tag="{generator}_s{seed}")
+    assert [(job.name, job.seed) for job in found] == [("tiny.board_s0", 0), ("tiny.board_s1", 1)]
+    assert found[0].key != found[1].key
+    with pytest.raises(ValueError, match=r"one detector for each seed needs \{seed\} in its tag"):
+        made(root, seed=[0, 1])
+    with pytest.raises(CardError, match=r"'tinny'.*Did you mean 'tiny'"):
+        made(root, architecture=["tiny", "tinny"])
+
+
 def test_a_share_of_the_sources_validates_and_is_not_trained_on(root: Path) -> None:
     job = made(root, mixed=True, tag="all")[0]
     assert paths(job.train).isdisjoint(paths(job.validation))
@@ -100,7 +110,7 @@ def test_missing_generators_and_empty_classes_are_named(root: Path, tmp_path: Pa
         shutil.rmtree(tmp_path / "p/train" / name / "real")
     for_board = training(generators=["board"], validation={"share": 0.3})
     with pytest.raises(DataError, match="real images of board: expected some to train on, got none"):
-        choose(for_board.detectors[0], opened(tmp_path / "p"), ("board",))
+        choose(for_board.detectors[0], opened(tmp_path / "p"), ("board",), 0)
 
 
 def test_names_and_architectures_are_checked(root: Path) -> None:

@@ -24,12 +24,10 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def job(root: Path, seed: int = 0, freeze: tuple[str, ...] = (), **recipe: object) -> Job:
-    spec = DetectorSpec.model_validate(
-        {"data": "d", "validation": {"share": 0.3}, "seed": seed, "freeze": freeze, "recipe": recipe}
-    )
-    train, validation = choose(spec, opened(root), ("board",))
+    spec = DetectorSpec.model_validate({"data": "d", "validation": {"share": 0.3}, "freeze": freeze, "recipe": recipe})
+    train, validation = choose(spec, opened(root), ("board",), seed)
     said = Recipe.model_validate({**TINY.recipes["full"].model_dump(), **recipe})
-    return Job("tiny.board", TINY, spec, ("board",), said, train, validation, "key")
+    return Job("tiny.board", TINY, spec, seed, ("board",), said, train, validation, "key")
 
 
 def network(seed: int = 0) -> nn.Module:
