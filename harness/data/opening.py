@@ -32,7 +32,7 @@ def open_dataset(
         name: its name there.
         spec: what the suite says.
         here: folder of the suite file; relative roots start there.
-        cache: folder of manifests and of the miniature corpus.
+        cache: folder of manifests and of the miniature corpora.
         events: receives progress while a manifest is built.
         splits: of the miniature corpus, which are built where they are not there; training alone needs ``train``.
 
@@ -41,12 +41,13 @@ def open_dataset(
     """
     spec = spec.resolved()
     if spec.layout == "miniature":
+        content = miniature.CONTENTS[spec.root]
         events.begin("building the miniature corpus", 0, "images")
-        root = miniature.build(cache, splits, events.advance)
+        root = miniature.build(cache, splits, events.advance, content.photographs)
         events.end()
         key = "-".join([root.name, *(split for split in splits if split == "train")])
         manifest = _manifest(root, partial(miniature.find, root, splits), cache, key, events)
-        return FolderDataset(name, root, manifest, miniature.NOTE)
+        return FolderDataset(name, root, manifest, content.note)
     if spec.layout == "huggingface":
         loaded = huggingface.load(spec.root, spec.columns)
         said = (VERSION, sorted(spec.columns.items()), {k: v._fingerprint for k, v in loaded.items()})

@@ -31,9 +31,13 @@ LAYOUTS = {
     "manifest": "a CSV or Parquet file with path, label, subset, and split, source and target where known",
     "found": "images that a disagreement run found, asked about as they are: `{found: RUN}`",
     "huggingface": "a data set of the `datasets` library; needs the extra `datasets`",
-    "miniature": "built on this machine from photographs inside scikit-image and scikit-learn; needs no root",
+    "miniature": "built on this machine from photographs inside scikit-image and scikit-learn; needs no root; "
+    "`root: other` is the same of other content",
 }
 """How a data set can lie on disk, in words."""
+
+MINIATURES = ("", "other")
+"""Roots of the miniature: its corpus, and the one of other content."""
 
 
 def _layout(value: str) -> str:
@@ -55,7 +59,8 @@ class DataSpec(Frozen):
     Attributes:
         layout: how the folder is laid out; ``miniature`` needs no folder.
         root: folder, manifest file (``manifest``), data set name (``huggingface``) or run (``found``: its name, or
-            its folder); paths are relative to the suite file. ``{found: RUN}`` is short for layout and root.
+            its folder), or which miniature (``other``; the corpus itself needs none); paths are relative to the suite
+            file. ``{found: RUN}`` is short for layout and root.
         sample: how many images of each subset.
         columns: names of the data set's columns, for ``manifest`` and ``huggingface``: ours to theirs.
         otherwise: used in its place where ``root`` is empty.
@@ -77,6 +82,8 @@ class DataSpec(Frozen):
 
     @model_validator(mode="after")
     def _has_a_place(self) -> DataSpec:
+        if self.layout == "miniature" and self.root not in MINIATURES:
+            raise ValueError(f"layout miniature needs no root, or `root: other`, not {self.root!r}")
         if self.layout != "miniature" and not self.root and self.otherwise is None:
             raise ValueError(f"layout {self.layout} needs a root, or an `otherwise` for when the root is empty")
         return self

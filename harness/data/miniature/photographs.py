@@ -1,9 +1,9 @@
-"""The photographs behind the miniature corpus: where each ships, who made it, and which split it belongs to."""
+"""The pictures behind the miniature corpora: where each ships, who made it, and which split it belongs to."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Literal
@@ -62,7 +62,18 @@ PHOTOGRAPHS = (
     Photograph("camera", SKIMAGE, "camera.png", "test", 128, "CC0", "Lav Varshney"),
     Photograph("china", SKLEARN, "china.jpg", "test", 128, "CC-BY-2.0", "danielbuechele, flickr.com"),
 )
-"""Every photograph used. Splits never share one."""
+"""Every photograph of the corpus. Splits never share one."""
+
+OTHER = (
+    Photograph("cell", SKIMAGE, "cell.png", "test", 64, "CC0", "Paul Müller and others, Optics Express 26(8), 2018"),
+    Photograph("text", SKIMAGE, "text.png", "test", 32, "public domain", "Wikipedia, Corner.png"),
+    Photograph("clock", SKIMAGE, "clock_motion.png", "test", 64, "public domain", "Stefan van der Walt"),
+    Photograph("horse", SKIMAGE, "horse.png", "test", 64, "CC0", "Andreas Preuss (marauder), openclipart.org"),
+)
+"""Pictures of what no photograph above shows: a measured phase, handwriting, a motion blur, a drawing.
+
+They are tested only. None gives a dozen crops that show something and do not overlap, so these overlap.
+"""
 
 
 @dataclass(frozen=True)
@@ -106,8 +117,8 @@ def crops(photograph: Photograph) -> Iterator[Crop]:
                 yield Crop(f"{photograph.name}-{top:04}-{left:04}", photograph.tier, cut)
 
 
-def tier(name: Tier) -> Iterator[Crop]:
+def tier(name: Tier, photographs: Sequence[Photograph] = PHOTOGRAPHS) -> Iterator[Crop]:
     """Yield the crops of one tier."""
-    for photograph in PHOTOGRAPHS:
+    for photograph in photographs:
         if photograph.tier == name:
             yield from crops(photograph)
