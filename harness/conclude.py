@@ -31,6 +31,7 @@ from harness.tasks.contrasts import contrast
 from harness.tasks.correlation import correlate
 from harness.tasks.detection import Detection, evaluate
 from harness.tasks.disagreement import evaluate_disagreement
+from harness.tasks.learning import learn
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,7 @@ def _detected(
         tiles=tuple(mistake_tiles(found, data, suite.report.mistakes)),
         correlation=correlate(found) if task.correlation else None,
         experiment=contrast(found, suite.seed),
+        learning=learn(found, ready.cards, task.learning_curve) if task.learning_curve else None,
     )
     return list(detection_sections(result, many)), found.records, found.failures
 

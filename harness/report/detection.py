@@ -15,11 +15,13 @@ from harness.report.correlation import correlation_section
 from harness.report.cross import cross_sections
 from harness.report.degraded import degraded_blocks
 from harness.report.figures import figures_table, harmonised, shown
+from harness.report.learning import learning_section
 from harness.report.tree import Block, Cell, Column, Section, Sheet, Table, Text, Tile
 from harness.tasks.contrasts import Experiment
 from harness.tasks.correlation import Correlation
 from harness.tasks.detection import Detection, Detector, cross_generator, in_domain
 from harness.tasks.leaderboard import comparisons, standings
+from harness.tasks.learning import LearningCurve
 from harness.tasks.thresholds import describe
 
 
@@ -34,6 +36,7 @@ class TaskResult:
         tiles: worst mistakes as pictures.
         correlation: how alike generators look; None where the task does not ask, or has too few detectors.
         experiment: arms held against each other; None where the task names none.
+        learning: detectors by how much they were trained on; None where the task does not ask.
     """
 
     detection: Detection
@@ -42,6 +45,7 @@ class TaskResult:
     tiles: Sequence[Tile]
     correlation: Correlation | None = None
     experiment: Experiment | None = None
+    learning: LearningCurve | None = None
 
 
 def detection_sections(result: TaskResult, many: bool) -> Iterator[Section]:
@@ -57,6 +61,8 @@ def detection_sections(result: TaskResult, many: bool) -> Iterator[Section]:
     yield Section(f"{prefix}Leaderboard", tuple(_leaderboard(result, name)), _intro(detection))
     if result.experiment is not None:
         yield contrast_section(result.experiment, name, prefix)
+    if result.learning is not None:
+        yield learning_section(result.learning, name, prefix)
     yield from cross_sections(detection, name, prefix)
     if len(detection.task.degradations) > 1:
         yield Section(f"{prefix}Degradations", tuple(degraded_blocks(detection, name)), _SHARED, detail=True)

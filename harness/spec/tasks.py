@@ -124,6 +124,9 @@ Threshold = Annotated[
     ),
 ]
 
+Quantity = Literal["images", "contents"]
+"""What a detector's card counts of its training: a key of ``training``."""
+
 
 class DetectionTask(Frozen):
     """Real or fake, over subsets x degradations.
@@ -143,6 +146,8 @@ class DetectionTask(Frozen):
         arms: of an experiment, each a wildcard over detectors: trainings that differ in generator and seed alone.
         contrasts: pairs of arms, the first minus the second, training by training; two trainings are twins where the
             wildcards stand for the same in both names.
+        learning_curve: what detectors are laid out by: the number of ``images`` that they were trained on, or of
+            ``contents`` (classes, or photographs) that these show.
     """
 
     kind: Literal["detection"] = "detection"
@@ -159,6 +164,7 @@ class DetectionTask(Frozen):
     correlation: bool = False
     arms: dict[str, str] = {}
     contrasts: tuple[tuple[str, str], ...] = ()
+    learning_curve: Quantity | None = None
 
     @model_validator(mode="after")
     def _one_clean_condition(self) -> DetectionTask:
