@@ -86,7 +86,7 @@ def _architectures(detection: Detection, crossing: Sequence[Family], name: str) 
         for condition, ending, words in compared(detection):
             title = f"Diagonal and off-diagonal means{words}"
             yield _means_table(members, condition, f"{name}_architectures{ending}", title, "architecture")
-    if detection.task.trained_on is not None:
+    if detection.task.trained_on is not None and len(detection.generators) > 1:
         yield from _trained_on(detection, detection.task.trained_on, name)
     for metric in CROSSED if crossing else ():
         words = f"Mean over each architecture's detectors, {SHORT[metric]}"

@@ -58,11 +58,11 @@ def detection_sections(result: TaskResult, many: bool) -> Iterator[Section]:
     detection = result.detection
     prefix = f"{detection.task.name}: " if many else ""
     name = detection.task.name
-    yield Section(f"{prefix}Leaderboard", tuple(_leaderboard(result, name)), _intro(detection))
     if result.experiment is not None:
         yield contrast_section(result.experiment, name, prefix)
     if result.learning is not None:
         yield learning_section(result.learning, name, prefix)
+    yield Section(f"{prefix}Leaderboard", tuple(_leaderboard(result, name)), _intro(detection))
     yield from cross_sections(detection, name, prefix)
     if len(detection.task.degradations) > 1:
         yield Section(f"{prefix}Degradations", tuple(degraded_blocks(detection, name)), _SHARED, detail=True)
@@ -91,10 +91,12 @@ _AUDIT = (
 
 
 def _intro(detection: Detection) -> str:
+    crossed = any(cross_generator(item) for detector in detection.detectors for item in detector.figures.values())
+    over = "generators that the detector was not trained on" if crossed else "the tested generators, all trained on"
     return (
-        f"Threshold: {describe(detection.task.threshold)}. Ranked by mean AUROC over generators that the detector was"
-        " not trained on; detectors that a paired bootstrap can't tell apart (Holm, 5 %) share a rank. Intervals are"
-        " 95 %, resampling source images; rates of one class have Wilson intervals."
+        f"Threshold: {describe(detection.task.threshold)}. Ranked by mean AUROC over {over}; detectors that a paired"
+        " bootstrap can't tell apart (Holm, 5 %) share a rank. Intervals are 95 %, resampling source images; rates of"
+        " one class have Wilson intervals."
     )
 
 
@@ -117,7 +119,7 @@ def _leaderboard(result: TaskResult, name: str) -> Iterator[Block]:
         columns.insert(3, Column("harmonised_auroc", "harmonised cross AUROC", "estimate", "high"))
     degraded = [item for item in detection.task.degradations if item != CLEAN]
     if degraded:
-        columns.append(Column("degraded_auroc", "in-domain AUROC, mean of degraded", "percent", "high"))
+        columns.append(Column("degraded_auroc", "in-domain AUROC, mean of degraded", "estimate", "high"))
     rows: list[dict[str, Cell]] = []
     table = standings(detection)
     for standing in table:
