@@ -17,16 +17,12 @@ def published(discern_data: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     """A repository with the published fingerprints over the shipped residual filter."""
     folder = tmp_path_factory.mktemp("published")
     filter_weights = Path(__file__).parents[2] / "export" / "weights" / "dncnn_miniature.pt"
-    claims = folder / "claims.csv"
-    claims.write_text("generator,accuracy\nsd14,99.3\nsd21,89.5\nmj,99.0\ndalle_mini,99.0\n")
     checkpoints = discern_data / "dif" / "checks"
     words = (
         "--checkpoints",
         checkpoints,
         "--filter",
         filter_weights,
-        "--claims",
-        claims,
         "--repository",
         folder / "repo",
     )
@@ -62,8 +58,8 @@ def test_the_real_triton_decides_the_same_on_real_images(published: Path, suites
 def test_claims_stand_beside_what_was_measured(published: Path, figures: pd.DataFrame) -> None:
     (folder,) = list((published / "out" / "runs").glob("*/tables/published_claims.csv"))[:1]
     claims = pd.read_csv(folder)
-    assert set(claims["generator"]) == set(STRONG)
-    assert claims["measured"].notna().all()
+    measured = set(claims.loc[claims["measured"].notna(), "generator"])
+    assert set(STRONG) <= measured < set(claims["generator"])
 
 
 def test_the_audit_finds_mixed_formats_by_itself(published: Path, suites: Path, discern_data: Path) -> None:
