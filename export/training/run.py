@@ -72,7 +72,8 @@ class Trained:
         steps: optimiser steps to its best state.
         seconds: of training.
         waited: share of them spent waiting for images.
-        curve: its validation AUROC over time, as text.
+        revision: of the code that trained it.
+        curve: its training loss over time, as text.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Trained:
     steps: int
     seconds: float
     waited: float
+    revision: str
     curve: str
 
 
@@ -165,7 +167,7 @@ def _digest(weights: Path) -> str:
 def _train(job: Job, training: Training, fabric: Fabric, folder: Path, here: Path, words: str, events: Events) -> None:
     """Train one detector into its folder: weights, history, curve, and last of all its result."""
     network = first_weights(job, here)
-    started = time.monotonic()
+    started, code = time.monotonic(), revision()
     batch = job.recipe.batch
 
     def report(progress: Progress, steps: int) -> None:
@@ -192,7 +194,7 @@ def _train(job: Job, training: Training, fabric: Fabric, folder: Path, here: Pat
     finally:
         events.end()
     if fabric.is_global_zero:
-        _write(found, folder, job.name, time.monotonic() - started)
+        _write(found, folder, job.name, time.monotonic() - started, code)
 
 
 def first_weights(job: Job, here: Path) -> nn.Module:
@@ -225,7 +227,7 @@ def first_weights(job: Job, here: Path) -> nn.Module:
     return network
 
 
-def _write(found: Fitted, folder: Path, name: str, seconds: float) -> None:
+def _write(found: Fitted, folder: Path, name: str, seconds: float, code: str) -> None:
     history = pd.DataFrame([asdict(look) for look in found.looks])
     write_atomic(folder / "history.csv", history.to_csv(index=False).encode())
     write_atomic(folder / "curve.svg", str(plot(_curve(name, found))).encode())
@@ -241,6 +243,7 @@ def _write(found: Fitted, folder: Path, name: str, seconds: float) -> None:
         steps=found.best.step,
         seconds=seconds,
         waited=found.waited,
+        revision=code,
         curve=sparkline([look.loss for look in found.looks]),
     )
     said = {key: value for key, value in asdict(result).items() if key != "folder"}
@@ -312,7 +315,7 @@ def _enter(job: Job, training: Training, found: Trained, folder: Path, repositor
             "steps": found.steps,
             "seed": job.seed,
             "recipe": job.recipe.model_dump_json(exclude_defaults=True),
-            "revision": revision(),
+            "revision": found.revision,
             "data": "the miniature corpus" if notes else job.spec.data,
         },
     )
