@@ -107,6 +107,20 @@ class TestP:
     def test_is_least_where_all_agree(self):
         assert stats.bootstrap_p(np.full(999, 0.1)) == 2 / 1000
 
+    def test_few_beyond_zero_are_the_tail_of_a_normal(self):
+        draws = np.random.default_rng(0).normal(size=1000)
+        for z in (3.5, 5, 7):
+            p = stats.bootstrap_p(draws + z)
+            assert p == pytest.approx(2 * scipy_stats.norm.sf((draws + z).mean() / draws.std(ddof=1)))
+            assert p == stats.bootstrap_p(-draws - z)
+        assert min(stats.holm([stats.bootstrap_p(draws + 7)] * 500)) < 0.05
+        assert stats.bootstrap_p(draws[:99] + 7) == 2 / 100
+
+    @given(st.floats(0, 8))
+    def test_no_tail_is_more_than_what_was_counted(self, z):
+        draws = np.random.default_rng(1).normal(size=200) + z
+        assert stats.bootstrap_p(draws) <= min(1.0, 2 * (min((draws <= 0).sum(), (draws >= 0).sum()) + 1) / 201)
+
     def test_rejects_as_often_as_it_says(self):
         generator = np.random.default_rng(6)
         rejected = 0
