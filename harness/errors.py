@@ -48,6 +48,12 @@ class CheckpointError(HarnessError):
     """A checkpoint that is malformed, incomplete or asks for code to be executed."""
 
 
+class DivergedError(HarnessError):
+    """A training whose answers are no numbers any more."""
+
+    exit_code = ExitCode.INVALID
+
+
 class ParityError(HarnessError):
     """An exported model that does not answer as its source does."""
 

@@ -98,11 +98,11 @@ def attenuate(spectrum: Tensor, window: Tensor, factor: Tensor) -> Tensor:
 
 
 def add_noise(spectrum: Tensor, noise: Tensor, share: float, width: int) -> Tensor:
-    """Add noise, scaled so that its energy is ``share`` of each image's without its mean; none has none to scale."""
+    """Add noise, scaled so that its energy is ``share`` of each image's without its mean; no noise stays none."""
     varying = spectrum.clone()
     varying[..., 0, 0] = 0
-    wanted = share * energy(varying, width)
-    scale = (wanted / energy(noise, width).clamp(min=torch.finfo(wanted.dtype).tiny)).sqrt()
+    wanted, there = share * energy(varying, width), energy(noise, width)
+    scale = torch.where(there > 0, wanted.sqrt() / there.sqrt(), 0)
     return spectrum + scale[:, None, None, None] * noise
 
 

@@ -26,7 +26,7 @@ from export.training.feed import Order, Shown, Tested, batches
 from export.training.jobs import Job
 from export.training.objective import Objective, split_norms, without_splits
 from export.training.recipe import Recipe
-from harness.errors import CheckpointError, problem
+from harness.errors import CheckpointError, DivergedError, problem
 from harness.metrics.binary import auroc, best_threshold, rates
 from harness.store.files import write_atomic
 
@@ -126,6 +126,7 @@ def fit(
 
     Raises:
         CheckpointError: a checkpoint that can't be read.
+        DivergedError: the network's answers are no numbers any more; the last checkpoint is of before.
     """
     recipe, spec = job.recipe, job.architecture.preprocess[job.spec.scale]
     part = max(1, recipe.batch // (fabric.world_size * accumulate))
@@ -173,6 +174,10 @@ def fit(
         looked = progress.step % epoch_steps == 0 or progress.step == steps
         if looked:
             scores, labels = _validate(judge, tested, workers, fabric)
+            if np.isnan(scores).any():
+                what, got = f"{job.name}: answers after {progress.step:,} steps", "nan"
+                do = "Lower the recipe's lr, or lengthen its warmup"
+                raise DivergedError(problem(what, "numbers", got, do))
             if _look(progress, recipe, scores, labels, progress.step // epoch_steps, rate):
                 best = {key: value.detach().cpu().clone() for key, value in without_splits(judge.state_dict()).items()}
             model.train()

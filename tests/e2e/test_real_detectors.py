@@ -33,7 +33,7 @@ def test_training_and_testing_on_folders_as_genimage_has_them(genimage: Path, su
     settings = [
         "detectors.0.architecture=[npr, resnet50]",
         "detectors.0.scale=miniature",
-        "detectors.0.validation={share: 0.3}",
+        "detectors.0.validation={share: 0.5}",
         "detectors.0.recipe={epochs: 3, batch: 4}",
         "precision=32-true",
         "check_served=false",

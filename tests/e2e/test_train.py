@@ -119,6 +119,19 @@ def test_killed_and_started_again_it_ends_with_the_same_weights(whole: Path, pic
     assert all(torch.equal(one[key], other[key]) for key in one)
 
 
+def test_a_detector_that_diverges_does_not_keep_others_from_being_trained(pictures: Path, tmp_path: Path) -> None:
+    path = file(pictures, tmp_path, epochs=1)
+    both = ["--set", "detectors.0.generators=[board, lines]"]
+    wild = ["--set", "detectors.0.recipe={epochs: 1, batch: 8, lr: 1.0e+30}", "--only", "npr.board"]
+    ended = harness("train", path, "--out", tmp_path / "out", *both, *wild)
+    assert ended.returncode == 4
+    assert "npr.board: answers after" in ended.stderr
+    assert "Lower the recipe's lr" in ended.stderr
+    ended = harness("train", path, "--out", tmp_path / "out", *both)
+    assert ended.returncode == 0, ended.stderr
+    assert [entry.name for entry in find_entries(tmp_path / "repository", "*")] == ["npr.board", "npr.lines"]
+
+
 def test_two_processes_train_one_detector(pictures: Path, tmp_path: Path) -> None:
     path = file(pictures, tmp_path, epochs=2)
     with socket.socket() as item:

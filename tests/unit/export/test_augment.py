@@ -266,6 +266,15 @@ def test_band_noise_adds_the_stated_energy_inside_the_band(height: int, width: i
     assert (got > 0).any() or height * width < 100
 
 
+@pytest.mark.parametrize("faint", [0.0, 1e-30, 1e-22, 1e-18])
+def test_a_band_between_two_frequencies_adds_nothing_or_what_is_stated(faint: float) -> None:
+    images = pictures(2, 16, 16).float()
+    spectrum, noise = spectra.to_spectrum(images), faint * spectra.to_spectrum(images.flip(3))
+    added = spectra.add_noise(spectrum, noise, 0.5, 16) - spectrum
+    assert torch.isfinite(added.abs()).all()
+    assert not added.any() or spectra.energy(added, 16).min() > 0
+
+
 def test_a_flat_image_gets_no_noise() -> None:
     images = torch.full((2, 3, 16, 16), 0.4)
     torch.testing.assert_close(ready("band_noise")(images, seeded(0)), images)

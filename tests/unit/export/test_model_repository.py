@@ -1,18 +1,23 @@
 """Walks everything that ships in the model repository."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from export.catalog import EXPORTS, build
+from export.detectors import ARCHITECTURES
 from export.onnx import attached_card
 from export.parity import check_parity, probe_inputs
+from export.training.recipe import Recipe
 from export.triton import verify_lock
 from harness.backends import open_backend
 from harness.backends.base import EndpointOptions
-from harness.repository import Entry, find_entries, read_config
+from harness.data.miniature import GENERATORS
+from harness.repository import Entry, find_entries, load_entry, read_config
 
 SHIPPED = find_entries(Path(__file__).parents[3] / "model_repository")
+TRAINED = [entry for entry in SHIPPED if entry.name not in EXPORTS]
 each = pytest.mark.parametrize("entry", SHIPPED, ids=lambda entry: entry.name)
 
 
@@ -37,7 +42,26 @@ def test_it_says_what_it_is(entry: Entry) -> None:
 
 @each
 def test_it_is_small_enough_to_track(entry: Entry) -> None:
-    assert entry.model_file.stat().st_size < 4 << 20
+    assert entry.model_file.stat().st_size <= 2_000_000
+
+
+def test_trained_detectors_are_small_together() -> None:
+    assert sum(entry.model_file.stat().st_size for entry in TRAINED) <= 25_000_000
+
+
+def test_every_architecture_ships_for_every_generator() -> None:
+    crossed = {f"{architecture}.mini_{generator}" for architecture in ARCHITECTURES for generator in GENERATORS}
+    assert crossed <= {entry.name for entry in TRAINED}
+
+
+@pytest.mark.parametrize("entry", TRAINED, ids=lambda entry: entry.name)
+def test_a_trained_detector_says_how_it_can_be_trained_again(entry: Entry) -> None:
+    said = entry.card.training
+    assert {"weights_sha256", "data_sha256", "images", "contents", "steps", "seed"} <= said.keys()
+    assert re.fullmatch(r"[0-9a-f]{12}", str(said["revision"])), "of a commit, with nothing changed"
+    architecture = ARCHITECTURES[entry.name.partition(".")[0]]
+    assert Recipe.model_validate_json(str(said["recipe"])).lr == architecture.recipes["miniature"].lr
+    assert entry.card.preprocess == architecture.preprocess["miniature"]
 
 
 @each
@@ -54,9 +78,9 @@ def test_card_configuration_and_graph_agree(entry: Entry) -> None:
     assert info.outputs[entry.card.output] == ("FP32", (-1, len(entry.card.heads)))
 
 
-@each
-def test_it_still_answers_as_its_tracked_weights_do(entry: Entry) -> None:
-    assert entry.name in EXPORTS, "what ships can be built again"
+@pytest.mark.parametrize("name", [entry.name for entry in SHIPPED if entry.name in EXPORTS])
+def test_it_still_answers_as_its_tracked_weights_do(name: str, repository: Path) -> None:
+    entry = load_entry(repository / name)
     built = build(entry.name, {})
     assert built.card == entry.card.model_copy(update={"parity": None})
     inputs = probe_inputs(built.card)

@@ -14,7 +14,7 @@ from export.training.loop import Fitted, Progress, fit, rate_at
 from export.training.objective import Objective, split_norms, without_splits
 from export.training.recipe import Recipe
 from export.training.spec import DetectorSpec
-from harness.errors import CheckpointError
+from harness.errors import CheckpointError, DivergedError
 from tests.unit.export.training_data import TINY, opened, write_pictures
 
 
@@ -98,6 +98,11 @@ def test_the_best_look_is_kept_and_patience_ends_it(root: Path, tmp_path: Path) 
     assert found.best == ranked
     assert found.looks[-1].epoch - found.best.epoch == 2
     assert len(found.looks) < 60
+
+
+def test_a_training_that_diverges_says_so_and_what_to_do(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(DivergedError, match=r"tiny\.board: answers after .* expected numbers, got nan\. Lower"):
+        fitted(job(root, lr=1e30, optimiser="sgd", epochs=3), tmp_path / "c.pt")
 
 
 def test_frozen_parameters_stay(root: Path, tmp_path: Path) -> None:
