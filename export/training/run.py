@@ -30,7 +30,7 @@ from harness.data.sample import Dataset
 from harness.environment import revision
 from harness.errors import CheckpointError, DivergedError, problem
 from harness.events import Events, Silent
-from harness.report.plot import plot
+from harness.report.style import picture_alone
 from harness.report.tree import Curves
 from harness.repository import CONFIG, load_entry
 from harness.spec.load import load_spec
@@ -239,7 +239,7 @@ def first_weights(job: Job, here: Path) -> nn.Module:
 def _write(found: Fitted, folder: Path, name: str, seconds: float, code: str) -> None:
     history = pd.DataFrame([asdict(look) for look in found.looks])
     write_atomic(folder / "history.csv", history.to_csv(index=False).encode())
-    write_atomic(folder / "curve.svg", str(plot(_curve(name, found))).encode())
+    write_atomic(folder / "curve.svg", (picture_alone(_curve(name, found)) or "").encode())
     buffer = io.BytesIO()
     torch.save(found.weights, buffer)
     write_atomic(folder / "weights.pt", buffer.getvalue())

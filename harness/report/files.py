@@ -10,6 +10,7 @@ from harness.report.document import document
 from harness.report.frames import csv, frame
 from harness.report.html import html
 from harness.report.markdown import markdown
+from harness.report.style import picture_alone
 from harness.report.tree import Report, Text
 
 
@@ -20,16 +21,25 @@ def render(report: Report) -> dict[str, str]:
         for block in report.blocks()
         if not isinstance(block, Text) and (table := frame(block)) is not None
     }
+    pictures = {
+        f"pictures/{block.name}.svg": picture
+        for block in report.blocks()
+        if not isinstance(block, Text) and (picture := picture_alone(block)) is not None
+    }
     return {
         "report.html": html(report),
         "report.md": markdown(report),
         "report.json": document(report),
         **tables,
+        **pictures,
     }
 
 
 def write_report(report: Report, folder: Path) -> dict[str, Path]:
-    """Write ``report.html``, ``report.md``, ``report.json`` and ``tables/*.csv``; return their paths by those names.
+    """Write ``report.html``, ``report.md``, ``report.json``, ``tables/*.csv`` and ``pictures/*.svg``.
+
+    Returns:
+        Their paths by those names.
 
     Raises:
         StoreError: the folder can't be written.

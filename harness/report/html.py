@@ -7,14 +7,13 @@ import hashlib
 import math
 import re
 from collections.abc import Iterator, Mapping
-from importlib import resources
 
 from harness.report.cells import LONG, best_rows, number, show, show_interval
-from harness.report.colour import LEVELS, SERIES, heat_swatch
 from harness.report.dendrogram import dendrogram
-from harness.report.heatmap import heatmap, level_class
+from harness.report.heatmap import heatmap
 from harness.report.markup import Markup, join, tag
-from harness.report.plot import is_wide, plot, series_class
+from harness.report.plot import is_wide, plot
+from harness.report.style import asset, style
 from harness.report.svg import whisker
 from harness.report.tree import (
     Block,
@@ -42,9 +41,9 @@ def html(report: Report) -> str:
     A content security policy names the document's own style and script by digest and allows nothing else but pictures
     inside it, so that even a label which slipped through could load or run nothing.
     """
-    style, script = _asset("report.css") + _colours(), _asset("report.js")
+    looks, script = style(), asset("report.js")
     policy = (
-        f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
+        f"default-src 'none'; img-src data:; style-src '{_digest(looks)}'; script-src '{_digest(script)}'; "
         "base-uri 'none'; form-action 'none'"
     )
     head = tag(
@@ -54,7 +53,7 @@ def html(report: Report) -> str:
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="referrer", content="no-referrer"),
         tag("title", report.title),
-        tag("style", Markup(style)),
+        tag("style", Markup(looks)),
     )
     body = tag(
         "body",
@@ -67,25 +66,8 @@ def html(report: Report) -> str:
     return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"
 
 
-def _asset(name: str) -> str:
-    return (resources.files("harness.report") / "assets" / name).read_text(encoding="utf-8")
-
-
 def _digest(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def _colours() -> str:
-    """Return the style rules of the heat map's steps and of the curves; the first fill is for browsers before 2024."""
-    rules = []
-    for level in range(-LEVELS // 2, LEVELS + 1):
-        light, dark = heat_swatch(level, "light"), heat_swatch(level, "dark")
-        name = level_class(level)
-        rules.append(f".{name}>rect{{fill:{light.fill};fill:light-dark({light.fill},{dark.fill})}}")
-        rules.append(f"svg .{name}>text{{fill:{light.ink};fill:light-dark({light.ink},{dark.ink})}}")
-    for index, (bright, dim) in enumerate(zip(SERIES["light"], SERIES["dark"], strict=True)):
-        rules.append(f".{series_class(index)}{{color:{bright};color:light-dark({bright},{dim})}}")
-    return "\n".join(rules) + "\n"
 
 
 def _masthead(report: Report) -> Markup:

@@ -161,7 +161,8 @@ def printed(report, width, terminal=False):
 class TestFiles:
     def test_writes_what_it_says(self, small_report, tmp_path):
         paths = write_report(small_report, tmp_path / "run" / "report")
-        assert sorted(paths) == sorted(["report.html", *FILES])
+        pictures = [f"pictures/{name}.svg" for name in ("cross", "jpeg", "tree")]
+        assert sorted(paths) == sorted(["report.html", *FILES, *pictures])
         assert all(path.read_bytes() for path in paths.values())
         written = {str(path.relative_to(tmp_path / "run/report")) for path in tmp_path.rglob("*") if path.is_file()}
         assert written == set(paths)
