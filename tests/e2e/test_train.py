@@ -120,7 +120,7 @@ def test_killed_and_started_again_it_ends_with_the_same_weights(whole: Path, pic
 
 
 def test_a_detector_that_diverges_does_not_keep_others_from_being_trained(pictures: Path, tmp_path: Path) -> None:
-    path = file(pictures, tmp_path, epochs=1)
+    path = file(pictures, tmp_path)
     both = ["--set", "detectors.0.generators=[board, lines]"]
     wild = ["--set", "detectors.0.recipe={epochs: 1, batch: 8, lr: 1.0e+30}", "--only", "npr.board"]
     ended = harness("train", path, "--out", tmp_path / "out", *both, *wild)
