@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.images.degrade import CLEAN
+from harness.report.degraded import brief
 from harness.report.tree import Block, Column, Curves, Section, Table
 from harness.tasks.contrasts import Experiment
 
@@ -24,6 +24,7 @@ def contrast_section(found: Experiment, name: str, prefix: str) -> Section:
 
 
 def _blocks(found: Experiment, name: str) -> Iterator[Block]:
+    short = brief(list(dict.fromkeys(where for arm in found.arms for _, where in arm.figures)))
     for domain, words in WORDS.items():
         contrasts = [item for item in found.contrasts if item.domain == domain]
         if contrasts:
@@ -44,7 +45,7 @@ def _blocks(found: Experiment, name: str) -> Iterator[Block]:
                     {
                         "first": item.first,
                         "second": item.second,
-                        "condition": "clean" if item.condition == CLEAN else item.condition,
+                        "condition": short.get(item.condition, item.condition),
                         "difference": item.difference,
                         "images_alone": item.images_alone,
                         "p": item.p,
@@ -60,7 +61,7 @@ def _blocks(found: Experiment, name: str) -> Iterator[Block]:
             yield Curves(
                 f"{name}_arms_{domain}",
                 f"AUROC of each arm, {words}",
-                tuple("clean" if item == CLEAN else item for item in conditions),
+                tuple(short.get(item, item) for item in conditions),
                 {arm.name: tuple(arm.figures.get((domain, item)) for item in conditions) for arm in found.arms},
                 y_title="AUROC",
             )

@@ -22,11 +22,11 @@ def degraded_blocks(detection: Detection, name: str) -> Iterator[Block]:
         if grid.rows:
             title = f"{words}: {SHORT[metric]}"
             block, mean = f"{name}_degraded_{metric}", "mean of degraded"
-            yield grid_table(grid, block, title, "architecture", mean, _brief(grid.columns))
+            yield grid_table(grid, block, title, "architecture", mean, brief(grid.columns))
     yield from _curves(detection, name)
 
 
-def _brief(conditions: Sequence[str]) -> dict[str, str]:
+def brief(conditions: Sequence[str]) -> dict[str, str]:
     """Return headings: an operation's parameters without those in which all of the task's conditions of it agree."""
     same: dict[str, set[str]] = {}
     alone = [item.split() for item in conditions if item != CLEAN and THEN not in item]

@@ -62,12 +62,12 @@ def detection_sections(result: TaskResult, many: bool) -> Iterator[Section]:
         yield contrast_section(result.experiment, name, prefix)
     if result.learning is not None:
         yield learning_section(result.learning, name, prefix)
+    if detection.task.correlation:
+        yield correlation_section(result.correlation, name, prefix)
     yield Section(f"{prefix}Leaderboard", tuple(_leaderboard(result, name)), _intro(detection))
     yield from cross_sections(detection, name, prefix)
     if len(detection.task.degradations) > 1:
         yield Section(f"{prefix}Degradations", tuple(degraded_blocks(detection, name)), _SHARED, detail=True)
-    if detection.task.correlation:
-        yield correlation_section(result.correlation, name, prefix)
     if result.audit is not None:
         yield Section(f"{prefix}Confound audit", tuple(audit_tables(result.audit, name)), _AUDIT)
     yield from claim_sections(result.claims, name, prefix)
