@@ -25,7 +25,7 @@ def test_training_waits_little_for_images(benchmark: object, photographs: Path, 
 
     spec = DetectorSpec.model_validate({"data": "d", "split": "test", "validation": {"share": 0.2}})
     data = open_dataset("d", DataSpec(layout="real_fake", root=str(photographs)), tmp_path, tmp_path, Silent())
-    train, validation = choose(spec, data, ("set",))
+    train, validation = choose(spec, data, ("set",), 0)
 
     class Body(torch.nn.Module):
         def __init__(self) -> None:
@@ -38,7 +38,7 @@ def test_training_waits_little_for_images(benchmark: object, photographs: Path, 
     recipe = Recipe(epochs=1, batch=8, lr=1e-3)
     takes = dict.fromkeys(("full", "miniature"), Preprocess(resize=256, crop=224))
     one = Architecture("resnet18", "", "", lambda scale, pretrained: Body(), takes, dict.fromkeys(takes, recipe))
-    job = Job("resnet18.bench", one, spec, ("set",), recipe, train, validation, "")
+    job = Job("resnet18.bench", one, spec, 0, ("set",), recipe, train, validation, "")
     found = benchmark.pedantic(  # type: ignore[attr-defined]
         lambda: fit(job, Body(), Fabric(accelerator="cpu"), tmp_path / "c.pt", workers=2), rounds=1
     )
