@@ -219,7 +219,7 @@ def train(
     asked = training.Asked(file, tuple(settings or ()), out_dir, tuple(only or ()), init, freeze)
     events = _events()
     try:
-        trained, diverged = training.train(asked, events)
+        trained, failed = training.train(asked, events)
     except KeyboardInterrupt:
         events.note("interrupted; run the same command again to go on where it stopped")
         raise typer.Exit(ExitCode.INTERRUPTED) from None
@@ -230,8 +230,8 @@ def train(
             f"{item.name:<28} val AUROC {item.auroc:.3f}  {item.steps:>6,} steps  {item.seconds:>6,.0f} s"
             f"  loss {item.curve}  {item.folder}"
         )
-    if diverged:
-        raise diverged[0]
+    if failed:
+        raise failed[0]
 
 
 @app.command(hidden=True)

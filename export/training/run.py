@@ -28,7 +28,7 @@ from export.triton import Serving
 from harness.data import open_dataset
 from harness.data.sample import Dataset
 from harness.environment import revision
-from harness.errors import CheckpointError, DivergedError, problem
+from harness.errors import CheckpointError, DivergedError, HarnessError, ParityError, problem
 from harness.events import Events, Silent
 from harness.report.style import picture_alone
 from harness.report.tree import Curves
@@ -88,13 +88,14 @@ class Trained:
     curve: str
 
 
-def train(asked: Asked, events: Events) -> tuple[list[Trained], list[DivergedError]]:
+def train(asked: Asked, events: Events) -> tuple[list[Trained], list[HarnessError]]:
     """Train all that a file names, or what is left of it; a detector that is trained already is entered again.
 
     Under torchrun every process trains, and the first one writes.
 
     Returns:
-        What is trained, and why the rest is not: one that diverges does not keep others from being trained.
+        What is trained and entered, and why the rest is not: one that diverges, or whose export does not answer as it
+        does, does not keep others from it.
 
     Raises:
         HarnessError: whatever went wrong; what was trained so far is on disk, and the same command goes on.
@@ -112,22 +113,21 @@ def train(asked: Asked, events: Events) -> tuple[list[Trained], list[DivergedErr
     jobs = [job for job in jobs if not asked.only or any(fnmatchcase(job.name, item) for item in asked.only)]
     repository = here / training.repository
     done: list[Trained] = []
-    diverged: list[DivergedError] = []
+    failed: list[HarnessError] = []
     for number, job in enumerate(jobs, start=1):
         folder = asked.out / "training" / f"{job.name}-{job.key[:12]}"
-        if not (folder / "result.json").is_file():
-            try:
+        try:
+            if not (folder / "result.json").is_file():
                 _train(job, training, fabric, folder, here, f"{number}/{len(jobs)} {job.name}", events)
-            except DivergedError as error:
-                diverged.append(error)
-                events.note(str(error))
-                continue
-        fabric.barrier()
-        if fabric.is_global_zero:
-            found = _result(folder)
-            _enter(job, training, found, folder, repository, events)
-            done.append(found)
-    return done, diverged
+            fabric.barrier()
+            if fabric.is_global_zero:
+                found = _result(folder)
+                _enter(job, training, found, folder, repository, events)
+                done.append(found)
+        except (DivergedError, ParityError) as error:
+            failed.append(error)
+            events.note(str(error))
+    return done, failed
 
 
 def _asked_for(training: Training, asked: Asked) -> Training:
