@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -43,12 +44,16 @@ def classifiers(discern_data: Path, tmp_path_factory: pytest.TempPathFactory) ->
     """A repository of real classifiers, exported as a user does it, with the gradient of one."""
     pytest.importorskip("torch", reason="the extra `export` is not installed")
     repository = tmp_path_factory.mktemp("classifiers") / "repository"
-    for name, file in CLASSIFIERS.items():
+
+    def export(name: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "harness", "export", name, "--repository", str(repository)]
-        command += ["--weights", str(discern_data / "weights" / file)]
+        command += ["--weights", str(discern_data / "weights" / CLASSIFIERS[name])]
         command += ["--with-gradient"] if name == "mobilenet_v2.tv_float" else []
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=600)
-        assert ended.returncode == 0, ended.stderr + ended.stdout
+        return subprocess.run(command, capture_output=True, text=True, timeout=600)
+
+    with ThreadPoolExecutor(2) as pool:
+        for ended in pool.map(export, CLASSIFIERS):
+            assert ended.returncode == 0, ended.stderr + ended.stdout
     return repository
 
 

@@ -1,4 +1,4 @@
-"""Memory of a whole run over synthetic manifest rows: 100,000 images must not need more than 1,000 do."""
+"""Memory of a whole run over synthetic manifest rows: 40,000 images must not need more than 1,000 do."""
 
 import json
 import os
