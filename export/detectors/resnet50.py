@@ -29,7 +29,7 @@ RESNET50 = Architecture(
     preprocess={"full": Preprocess(resize=235, filter="bicubic", crop=224), "miniature": Preprocess(crop=128)},
     recipes={
         "full": Recipe(
-            epochs=240,
+            epochs=200,
             batch=128,
             optimiser="sgd",
             lr=0.05,

@@ -147,7 +147,23 @@ def test_architectures_are_named_and_read_plain_pixels(name: str) -> None:
         spec = architecture.preprocess[scale]
         assert spec.dtype == "uint8" and spec.layout == "NHWC" and spec.crop
         assert architecture.recipes[scale].epochs > 0
-    assert architecture.preprocess["miniature"].crop in (64, 128)
+    assert architecture.preprocess["miniature"].crop == (64 if name in ("deit_s", "swin_t", "f3net") else 128)
+
+
+@pytest.mark.parametrize(
+    ("name", "epochs", "batch", "optimiser", "lr"),
+    [
+        ("resnet50", 200, 128, "sgd", 0.05),
+        ("deit_s", 300, 512, "adamw", 5e-4),
+        ("swin_t", 300, 512, "adamw", 5e-4),
+        ("cnnspot", 10_000, 64, "adam", 1e-4),
+        ("spec", 10, 64, "sgd", 0.01),
+        ("gramnet", 10, 16, "adam", 1e-5),
+    ],
+)
+def test_full_recipes_are_the_published_ones(name: str, epochs: int, batch: int, optimiser: str, lr: float) -> None:
+    recipe = ARCHITECTURES[name].recipes["full"]
+    assert (recipe.epochs, recipe.batch, recipe.optimiser, recipe.lr) == (epochs, batch, optimiser, lr)
 
 
 def test_a_card_says_what_the_weights_are() -> None:
