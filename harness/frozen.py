@@ -1,6 +1,18 @@
 """The base of every value read from a file: frozen, and refusing keys that it does not know."""
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+T = TypeVar("T")
+
+
+def _several(value: Any) -> Any:
+    return value if isinstance(value, list | tuple) else (value,)
+
+
+Several = Annotated[tuple[T, ...], BeforeValidator(_several)]
+"""One, or a list of them."""
 
 
 class Frozen(BaseModel):

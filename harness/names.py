@@ -1,9 +1,20 @@
-"""Hints for names that are not known."""
+"""Names by wildcards, and hints for those that are not known."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from difflib import get_close_matches
+from fnmatch import fnmatchcase
+
+
+def matching(patterns: Sequence[str], names: Iterable[str]) -> list[str]:
+    """Return the names that any wildcard matches, in the order of ``names``."""
+    return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
+
+
+def unmatched(patterns: Sequence[str], names: Collection[str]) -> str | None:
+    """Return the first wildcard that matches no name; None where each matches one."""
+    return next((pattern for pattern in patterns if not matching([pattern], names)), None)
 
 
 def did_you_mean(word: str, choices: Sequence[str]) -> str:

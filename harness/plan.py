@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 from harness.arms import detector_names, find_arms
 from harness.data.sample import FAKE, Dataset, SubsetInfo, reals_for
@@ -14,7 +13,7 @@ from harness.environment import source_digest
 from harness.errors import SuiteError, problem
 from harness.images.degrade import CLEAN
 from harness.models import Model
-from harness.names import did_you_mean
+from harness.names import did_you_mean, matching, unmatched
 from harness.pairs import Roles, check_detectors, classifier_pairs, search_roles
 from harness.search.registry import parse_searcher
 from harness.spec.suite import SampleSpec, Suite
@@ -165,10 +164,9 @@ def select(patterns: Sequence[str], names: Sequence[str], what: str) -> list[str
     Raises:
         SuiteError: a pattern that matches nothing.
     """
-    for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in names):
-            raise SuiteError(problem(what, "a match", f"{pattern!r}, which matches none", did_you_mean(pattern, names)))
-    return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
+    if (pattern := unmatched(patterns, names)) is not None:
+        raise SuiteError(problem(what, "a match", f"{pattern!r}, which matches none", did_you_mean(pattern, names)))
+    return matching(patterns, names)
 
 
 def conditions(task: DetectionTask) -> list[str]:

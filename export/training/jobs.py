@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from fnmatch import fnmatchcase
 from heapq import nsmallest
 from itertools import islice
 
@@ -18,7 +17,7 @@ from export.training.spec import DetectorSpec, FromSplit, Training
 from harness.data.manifest import SCHEMA
 from harness.data.sample import FAKE, NATURE, REAL, Dataset, Sample, reals_for
 from harness.errors import CardError, DataError, problem
-from harness.names import did_you_mean
+from harness.names import did_you_mean, matching, unmatched
 
 ROWS = 4096
 """Rows turned into columns at once."""
@@ -125,11 +124,10 @@ def make_jobs(training: Training, datasets: Mapping[str, Dataset], init_digest: 
 
 
 def _architectures(spec: DetectorSpec) -> list[Architecture]:
-    for pattern in spec.architecture:
-        if not any(fnmatchcase(name, pattern) for name in ARCHITECTURES):
-            hint = did_you_mean(pattern, list(ARCHITECTURES))
-            raise CardError(problem("architecture", "a known one", repr(pattern), hint))
-    return [item for name, item in ARCHITECTURES.items() if any(fnmatchcase(name, wild) for wild in spec.architecture)]
+    if (pattern := unmatched(spec.architecture, ARCHITECTURES)) is not None:
+        hint = did_you_mean(pattern, list(ARCHITECTURES))
+        raise CardError(problem("architecture", "a known one", repr(pattern), hint))
+    return [ARCHITECTURES[name] for name in matching(spec.architecture, ARCHITECTURES)]
 
 
 def _groups(spec: DetectorSpec, data: Dataset) -> list[tuple[str, ...]]:
@@ -139,12 +137,11 @@ def _groups(spec: DetectorSpec, data: Dataset) -> list[tuple[str, ...]]:
         DataError: no such generator.
     """
     there = list(dict.fromkeys(i.subset for i in data.subsets() if i.label == FAKE and i.split == spec.split))
-    for pattern in spec.generators:
-        if not any(fnmatchcase(name, pattern) for name in there):
-            what = f"generators of {data.name}, split {spec.split}"
-            hint = did_you_mean(pattern, there) if there else "Build or name a data set with that split"
-            raise DataError(problem(what, repr(pattern), ", ".join(there) or "none", hint))
-    chosen = [name for name in there if any(fnmatchcase(name, pattern) for pattern in spec.generators)]
+    if (pattern := unmatched(spec.generators, there)) is not None:
+        what = f"generators of {data.name}, split {spec.split}"
+        hint = did_you_mean(pattern, there) if there else "Build or name a data set with that split"
+        raise DataError(problem(what, repr(pattern), ", ".join(there) or "none", hint))
+    chosen = matching(spec.generators, there)
     return [tuple(chosen)] if spec.mixed else [(name,) for name in chosen]
 
 

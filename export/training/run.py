@@ -9,7 +9,6 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pandas as pd
@@ -30,7 +29,9 @@ from harness.data.sample import Dataset
 from harness.environment import revision
 from harness.errors import CheckpointError, DivergedError, HarnessError, ParityError, problem
 from harness.events import Events, Silent
-from harness.report.style import picture_alone
+from harness.names import matching
+from harness.report.plot import plot
+from harness.report.style import alone
 from harness.report.tree import Curves
 from harness.repository import CONFIG, load_entry
 from harness.spec.load import load_spec
@@ -110,7 +111,8 @@ def train(asked: Asked, events: Events) -> tuple[list[Trained], list[HarnessErro
     fabric.barrier()
     datasets = datasets or _open(training, here, asked.out, events)  # built once, then found
     jobs = make_jobs(training, datasets, lambda name: _digest(here / name))
-    jobs = [job for job in jobs if not asked.only or any(fnmatchcase(job.name, item) for item in asked.only)]
+    chosen = set(matching(asked.only or ("*",), (job.name for job in jobs)))
+    jobs = [job for job in jobs if job.name in chosen]
     repository = here / training.repository
     done: list[Trained] = []
     failed: list[HarnessError] = []
@@ -239,7 +241,7 @@ def first_weights(job: Job, here: Path) -> nn.Module:
 def _write(found: Fitted, folder: Path, name: str, seconds: float, code: str) -> None:
     history = pd.DataFrame([asdict(look) for look in found.looks])
     write_atomic(folder / "history.csv", history.to_csv(index=False).encode())
-    write_atomic(folder / "curve.svg", (picture_alone(_curve(name, found)) or "").encode())
+    write_atomic(folder / "curve.svg", alone(plot(_curve(name, found))).encode())
     buffer = io.BytesIO()
     torch.save(found.weights, buffer)
     write_atomic(folder / "weights.pt", buffer.getvalue())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BeforeValidator,
@@ -17,19 +17,10 @@ from pydantic import (
 
 from export.detectors.architecture import Scale
 from export.training.recipe import Recipe
-from harness.frozen import Frozen
+from harness.frozen import Frozen, Several
 from harness.names import did_you_mean
 from harness.spec.suite import DataSpec
 from harness.spec.tasks import Name, Split
-
-
-def _several(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list | tuple) else (value,)
-
-
-T = TypeVar("T")
-Several = Annotated[tuple[T, ...], BeforeValidator(_several), Field(min_length=1)]
-"""One, or a list of them."""
 
 
 class FromSplit(Frozen):
@@ -79,7 +70,7 @@ class DetectorSpec(Frozen):
         seed: of weights, order and augmentation, or several: one detector each.
     """
 
-    architecture: Several[str] = ("*",)
+    architecture: Annotated[Several[str], Field(min_length=1)] = ("*",)
     scale: Scale = "full"
     data: str
     generators: tuple[str, ...] = ("*",)
@@ -94,7 +85,7 @@ class DetectorSpec(Frozen):
     recipe: Annotated[
         dict[str, Any], BeforeValidator(_overrides), WithJsonSchema({"$ref": "#/$defs/Recipe", "type": "object"})
     ] = {}
-    seed: Several[int] = (0,)
+    seed: Annotated[Several[int], Field(min_length=1)] = (0,)
 
     @model_validator(mode="after")
     def _apart(self) -> DetectorSpec:

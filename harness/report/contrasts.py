@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.report.degraded import brief
+from harness.report.figures import WORDS
 from harness.report.tree import Block, Column, Curves, Section, Table
 from harness.tasks.contrasts import Experiment
-
-WORDS = {"cross": "new generators", "in_domain": "generators trained on"}
 
 _INTRO = (
     "An arm is several trainings that differ in generator and seed alone; a contrast pairs two arms' trainings. Figures"

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from harness.images.degrade import CLEAN, THEN
 from harness.report.cross import grid_table
-from harness.report.figures import CROSSED, SHORT
+from harness.report.figures import CROSSED, SHORT, WORDS
 from harness.report.tree import Block, Curves
-from harness.stats import Estimate
-from harness.tasks.cross import Means, degraded, families, means
+from harness.tasks.cross import degraded, families, means
 from harness.tasks.detection import Detection, Detector
 
 
@@ -51,15 +50,15 @@ def _curves(detection: Detection, name: str) -> Iterator[Curves]:
         for label, detectors in lines.items()
         for condition in detection.task.degradations
     }
-    for where, words in (("in_domain", "generators trained on"), ("cross", "new generators")):
+    for where in ("in_domain", "cross"):
         for operation, members in operations.items():
             conditions = [CLEAN, *members]
-            series = {label: tuple(_pick(points[label, item], where) for item in conditions) for label in lines}
+            series = {label: tuple(points[label, item].of(where) for item in conditions) for label in lines}
             known = {label: values for label, values in series.items() if any(value is not None for value in values)}
             if known:
                 yield Curves(
                     name=f"{name}_{operation}_{where}",
-                    title=f"AUROC under {operation}: {words}",
+                    title=f"AUROC under {operation}: {WORDS[where]}",
                     x_labels=(CLEAN, *(item.removeprefix(f"{operation} ") for item in members)),
                     series=known,
                     y_title="AUROC",
@@ -72,7 +71,3 @@ def _lines(detection: Detection) -> dict[str, Sequence[Detector]]:
     if sum(family.crosses for family in found) > 1:
         return {family.name: family.detectors for family in found}
     return {item.name: (item,) for item in detection.detectors}
-
-
-def _pick(mean: Means, where: str) -> Estimate | None:
-    return mean.inside if where == "in_domain" else mean.outside

@@ -29,6 +29,10 @@ CROSSED = ("auroc", "balanced_accuracy")
 """What is shown over generators: a figure free of thresholds, and the published one."""
 
 
+WORDS = {"cross": "new generators", "in_domain": "generators trained on"}
+"""The domains in words."""
+
+
 def title_of(metric: str) -> str:
     """Return a metric's name as a title begins with it."""
     return SHORT[metric][0].upper() + SHORT[metric][1:]

@@ -10,8 +10,8 @@ from harness.report.document import document
 from harness.report.frames import csv, frame
 from harness.report.html import html
 from harness.report.markdown import markdown
-from harness.report.style import picture_alone
-from harness.report.tree import Report, Text
+from harness.report.style import alone, drawing
+from harness.report.tree import Picture, Report, Text
 
 
 def render(report: Report) -> dict[str, str]:
@@ -22,9 +22,7 @@ def render(report: Report) -> dict[str, str]:
         if not isinstance(block, Text) and (table := frame(block)) is not None
     }
     pictures = {
-        f"pictures/{block.name}.svg": picture
-        for block in report.blocks()
-        if not isinstance(block, Text) and (picture := picture_alone(block)) is not None
+        f"pictures/{block.name}.svg": alone(drawing(block)) for block in report.blocks() if isinstance(block, Picture)
     }
     return {
         "report.html": html(report),

@@ -9,11 +9,9 @@ import re
 from collections.abc import Iterator, Mapping
 
 from harness.report.cells import LONG, best_rows, number, show, show_interval
-from harness.report.dendrogram import dendrogram
-from harness.report.heatmap import heatmap
 from harness.report.markup import Markup, join, tag
-from harness.report.plot import is_wide, plot
-from harness.report.style import asset, style
+from harness.report.plot import is_wide
+from harness.report.style import asset, drawing, style
 from harness.report.svg import whisker
 from harness.report.tree import (
     Block,
@@ -116,13 +114,10 @@ def _block(block: Block) -> Markup:
             return tag("div", _prose(block.body, "prose"))
         case Table():
             return _table(block)
-        case Matrix():
-            return _figure(block.name, block.title, tag("div", heatmap(block), class_="scroll"))
-        case Curves():
-            drawing = tag("div", plot(block), class_="scroll")
-            return _figure(block.name, block.title, drawing, "card" if is_wide(block) else "card half")
-        case Dendrogram():
-            return _figure(block.name, block.title, tag("div", dendrogram(block), class_="scroll"))
+        case Matrix() | Curves() | Dendrogram():
+            picture = tag("div", drawing(block), class_="scroll")
+            half = isinstance(block, Curves) and not is_wide(block)
+            return _figure(block.name, block.title, picture, "card half" if half else "card")
         case Sheet():
             return _sheet(block)
         case Pairs():

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.report.contrasts import WORDS
-from harness.report.figures import BRIEF, CROSSED, kind_of
+from harness.report.figures import BRIEF, CROSSED, WORDS, kind_of
 from harness.report.tree import Block, Cell, Column, Curves, Section, Table, Text
 from harness.stats import Estimate
 from harness.tasks.cross import means
@@ -94,8 +93,7 @@ def _at(line: Line, number: int, domain: str) -> Estimate | None:
     """Return a line's AUROC at a number; None where it has no point there."""
     for point in line.points:
         if point.number == number:
-            mean = means(point.detectors, "auroc")
-            return mean.inside if domain == "in_domain" else mean.outside
+            return means(point.detectors, "auroc").of(domain)
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import resources
 
 from harness.report.colour import LEVELS, SERIES, heat_swatch
@@ -9,12 +10,13 @@ from harness.report.dendrogram import dendrogram
 from harness.report.heatmap import heatmap, level_class
 from harness.report.markup import Markup, tag
 from harness.report.plot import plot, series_class
-from harness.report.tree import Block, Curves, Dendrogram, Matrix
+from harness.report.tree import Curves, Dendrogram, Matrix, Picture
 
 ALONE = "svg{font-family:var(--sans);background:var(--sheet)}"
 """What a picture has of the document around it."""
 
 
+@cache
 def style() -> str:
     """Return the style rules of a document."""
     return asset("report.css") + _colours()
@@ -25,18 +27,20 @@ def asset(name: str) -> str:
     return (resources.files("harness.report") / "assets" / name).read_text(encoding="utf-8")
 
 
-def picture_alone(block: Block) -> str | None:
-    """Return a block's picture as an SVG file of its own; None where it has none."""
+def drawing(block: Picture) -> Markup:
+    """Return a block as a picture in its natural size."""
     match block:
         case Matrix():
-            drawing = heatmap(block)
+            return heatmap(block)
         case Curves():
-            drawing = plot(block)
+            return plot(block)
         case Dendrogram():
-            drawing = dendrogram(block)
-        case _:
-            return None
-    start, end, rest = drawing.partition(">")
+            return dendrogram(block)
+
+
+def alone(picture: Markup) -> str:
+    """Return a picture as an SVG file of its own, which brings its style."""
+    start, end, rest = picture.partition(">")
     return start + end + tag("style", Markup(style() + ALONE)) + rest + "\n"
 
 

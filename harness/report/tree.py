@@ -187,7 +187,10 @@ class Pairs:
     title: str = ""
 
 
-Block = Text | Table | Matrix | Curves | Dendrogram | Sheet | Pairs
+Picture = Matrix | Curves | Dendrogram
+"""What is drawn."""
+
+Block = Text | Table | Picture | Sheet | Pairs
 
 
 @dataclass(frozen=True, slots=True)

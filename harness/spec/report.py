@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, NonNegativeInt, WithJsonSchema, model_validator
+from pydantic import Field, NonNegativeInt, WithJsonSchema, model_validator
 
-from harness.frozen import Frozen
+from harness.frozen import Frozen, Several
 from harness.spec.tasks import DegradationId
 
-
-def _several(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else value
-
-
 Subsets = Annotated[
-    tuple[str, ...],
-    BeforeValidator(_several),
+    Several[str],
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
 ]
 """One subset or several."""

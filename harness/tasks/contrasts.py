@@ -7,7 +7,7 @@ names stand for.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,13 +15,10 @@ import numpy as np
 from harness.arms import find_arms
 from harness.stats import Estimate, bootstrap_interval, bootstrap_p, holm
 from harness.tasks.answers import Floats
-from harness.tasks.detection import Detection, Detector, cross_generator, in_domain
+from harness.tasks.detection import DOMAINS, Detection, Detector
 
 METRIC = "auroc"
 """Threshold-free, as what detectors are ranked by."""
-
-DOMAINS = {"cross": cross_generator, "in_domain": in_domain}
-"""Generators new to a detector, and those that it was trained on."""
 
 
 @dataclass(frozen=True)
@@ -86,29 +83,22 @@ def contrast(detection: Detection, seed: int) -> Experiment | None:
     """
     if not detection.task.arms:
         return None
-    detectors = {item.name: item for item in detection.detectors}
+    known = {item.name: _figures(item, detection.conditions) for item in detection.detectors}
     arms = {
-        arm: {twin: detectors[name] for twin, name in found.items()}
-        for arm, found in find_arms(detection.task, list(detectors)).items()
+        arm: {twin: known[name] for twin, name in found.items()}
+        for arm, found in find_arms(detection.task, list(known)).items()
     }
-    twins = {
-        (first, second): [(item, arms[second][twin]) for twin, item in arms[first].items() if twin in arms[second]]
-        for first, second in detection.task.contrasts
-    }
-    found: list[Contrast] = []
+    contrasts: list[Contrast] = []
     for domain in DOMAINS:
         parts = (
-            _contrast(names, pairs, domain, condition, seed)
-            for names, pairs in twins.items()
+            _contrast(first, second, _twins(arms[first], arms[second], (domain, condition)), (domain, condition), seed)
+            for first, second in dict.fromkeys(detection.task.contrasts)
             for condition in detection.conditions
         )
-        known = [item for item in parts if item is not None]
-        adjusted = holm([item.p for item in known])
-        found += [replace(item, p=p) for item, p in zip(known, adjusted, strict=True)]
-    return Experiment(
-        tuple(Arm(name, len(own), _figures(own.values(), detection.conditions, seed)) for name, own in arms.items()),
-        tuple(found),
-    )
+        found = [item for item in parts if item is not None]
+        adjusted = holm([item.p for item in found])
+        contrasts += [replace(item, p=p) for item, p in zip(found, adjusted, strict=True)]
+    return Experiment(tuple(_arm(name, list(own.values()), seed) for name, own in arms.items()), tuple(contrasts))
 
 
 def resample_trainings(draws: Floats, groups: Sequence[object], seed: int) -> Floats:
@@ -134,6 +124,10 @@ def resample_trainings(draws: Floats, groups: Sequence[object], seed: int) -> Fl
     return np.asarray(total / len(groups))
 
 
+Place = tuple[str, str]
+"""A domain and a condition."""
+
+
 @dataclass(frozen=True)
 class _Figure:
     """One training's mean over generators: what it was trained on, its value and resamples, images behind it."""
@@ -144,39 +138,53 @@ class _Figure:
     images: int
 
 
-def _figure(detector: Detector, domain: str, condition: str) -> _Figure | None:
-    value = detector.mean(METRIC, condition, DOMAINS[domain])
-    draws = detector.mean_draws(METRIC, condition, DOMAINS[domain])
-    if value is None or draws is None:
-        return None
-    return _Figure(frozenset(detector.head.trained_on), value.value, draws, value.n)
+_Training = Mapping[Place, _Figure]
 
 
-def _figures(detectors: Iterable[Detector], conditions: Sequence[str], seed: int) -> dict[tuple[str, str], Estimate]:
-    """Return an arm's figures by (domain, condition)."""
-    own = list(detectors)
+def _figures(detector: Detector, conditions: Sequence[str]) -> _Training:
+    """Return a training's figures, where it has any."""
     found = {}
-    for place in ((domain, condition) for domain in DOMAINS for condition in conditions):
-        known = [item for detector in own if (item := _figure(detector, *place)) is not None]
-        if known:
-            draws = resample_trainings(np.array([item.draws for item in known]), [item.group for item in known], seed)
-            value = float(np.mean([item.value for item in known]))
-            found[place] = Estimate.of(value, bootstrap_interval(draws), max(item.images for item in known))
+    for domain, keep in DOMAINS.items():
+        for condition in conditions:
+            value = detector.mean(METRIC, condition, keep)
+            draws = detector.mean_draws(METRIC, condition, keep)
+            if value is not None and draws is not None:
+                group = frozenset(detector.head.trained_on)
+                found[domain, condition] = _Figure(group, value.value, draws, value.n)
     return found
 
 
+def _arm(name: str, trainings: Sequence[_Training], seed: int) -> Arm:
+    found = {}
+    for place in dict.fromkeys(place for training in trainings for place in training):
+        known = [training[place] for training in trainings if place in training]
+        draws = resample_trainings(np.array([item.draws for item in known]), [item.group for item in known], seed)
+        value = float(np.mean([item.value for item in known]))
+        found[place] = Estimate.of(value, bootstrap_interval(draws), max(item.images for item in known))
+    return Arm(name, len(trainings), found)
+
+
+def _twins(
+    first: Mapping[tuple[str, ...], _Training], second: Mapping[tuple[str, ...], _Training], place: Place
+) -> list[tuple[_Figure, _Figure]]:
+    """Return the figures of twins that both have one."""
+    pairs = [(one, second[twin]) for twin, one in first.items() if twin in second]
+    return [(one[place], other[place]) for one, other in pairs if place in one and place in other]
+
+
 def _contrast(
-    names: tuple[str, str], twins: Sequence[tuple[Detector, Detector]], domain: str, condition: str, seed: int
+    first: str, second: str, pairs: Sequence[tuple[_Figure, _Figure]], place: Place, seed: int
 ) -> Contrast | None:
-    pairs = list(_known(twins, domain, condition))
     if not pairs:
         return None
     values = np.array([a.value - b.value for a, b in pairs])
     draws = np.array([a.draws - b.draws for a, b in pairs])
     both = resample_trainings(draws, [(a.group, b.group) for a, b in pairs], seed)
     images = max(a.images for a, _ in pairs)
+    domain, condition = place
     return Contrast(
-        *names,
+        first=first,
+        second=second,
         domain=domain,
         condition=condition,
         pairs=len(pairs),
@@ -185,12 +193,3 @@ def _contrast(
         images_alone=Estimate.of(float(values.mean()), bootstrap_interval(draws.mean(axis=0)), images),
         p=bootstrap_p(both),
     )
-
-
-def _known(
-    twins: Sequence[tuple[Detector, Detector]], domain: str, condition: str
-) -> Iterator[tuple[_Figure, _Figure]]:
-    for one, other in twins:
-        a, b = _figure(one, domain, condition), _figure(other, domain, condition)
-        if a is not None and b is not None:
-            yield a, b

@@ -69,6 +69,10 @@ class Means:
     outside: Estimate | None
     everywhere: Estimate | None
 
+    def of(self, domain: str) -> Estimate | None:
+        """Return the mean of one of ``DOMAINS``."""
+        return self.inside if domain == "in_domain" else self.outside
+
 
 def families(detection: Detection) -> tuple[Family, ...]:
     """Return the detectors by architecture, in the order of the suite.

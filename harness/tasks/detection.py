@@ -148,6 +148,10 @@ def cross_generator(figures: Figures) -> bool:
     return not figures.in_domain
 
 
+DOMAINS = {"cross": cross_generator, "in_domain": in_domain}
+"""Generators new to a detector, and those that it was trained on."""
+
+
 @dataclass(frozen=True)
 class Detection:
     """All figures of one detection task.

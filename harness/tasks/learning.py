@@ -9,9 +9,9 @@ from harness.card import Card
 from harness.images.degrade import CLEAN
 from harness.spec.tasks import Quantity
 from harness.stats import Estimate, bootstrap_interval, bootstrap_p, holm
-from harness.tasks.contrasts import DOMAINS
 from harness.tasks.cross import Keep, families
 from harness.tasks.detection import (
+    DOMAINS,
     Detection,
     Detector,
     Figures,

@@ -7,8 +7,8 @@ import pytest
 
 from harness.report.heatmap import heatmap
 from harness.report.plot import is_wide, plot
-from harness.report.style import picture_alone
-from harness.report.tree import Curves, Matrix, Text
+from harness.report.style import alone, drawing
+from harness.report.tree import Curves, Matrix
 from harness.stats import Estimate
 
 NS = {"s": "http://www.w3.org/2000/svg"}
@@ -137,13 +137,10 @@ class TestPlot:
 class TestAlone:
     @pytest.mark.parametrize("block", [matrix(), Curves("c", "<b>T & t</b>", ("1", "2"), {"</svg>": (e(0.5), e(0.7))})])
     def test_a_picture_brings_its_style_and_its_words_stay_words(self, block):
-        picture = picture_alone(block)
+        picture = alone(drawing(block))
         tree = parsed(picture)
         assert tree.tag == "{http://www.w3.org/2000/svg}svg"
         (looks,) = tree.iterfind("s:style", NS)
         assert ".series .line { fill: none" in looks.text
         assert tree.find("s:title", NS).text == block.title
         assert picture.count("<svg") == picture.count("</svg>") == 1
-
-    def test_what_is_no_picture_has_none(self):
-        assert picture_alone(Text("words")) is None
