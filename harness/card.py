@@ -81,16 +81,22 @@ class Card(Frozen):
 
     Attributes:
         name: ``dif.miniature``; lower case, at least one dot.
-        task: what its answers mean; a ``gradient`` entry answers with a classifier's logits, a loss and its gradient,
-            has more inputs than ``input``, and is never meant by a wildcard.
+        task: what its answers mean; an ``embedding`` is a vector without meaning of its own; a ``gradient`` entry
+            answers with a classifier's logits, a loss and its gradient, has more inputs than ``input``, and is never
+            meant by a wildcard.
         summary: one sentence.
         preprocess: what turns a decoded image into ``input``.
+        represent: canonical id of what it is asked about in place of the image (``artifact space=rgb``); empty: the
+            image itself.
+        reference: identity of the reference that artifacts are taken against; empty where it needs none.
         input: name of the input tensor; batch first.
         output: name of the output tensor, float32 (batch, heads).
         score: space of the scores.
         fake: whether fake lies at the high or the low end of the scores.
         heads: the scores in output order.
-        classes: class names of a classifier in output order, else empty; a classifier's heads mean nothing.
+        classes: class names of a classifier in output order, or the sources that an attributor knows; else empty. With
+            classes, heads mean nothing.
+        dimensions: of an embedding; None for all others.
         licence: SPDX id, or the words of the source.
         source: where the weights come from.
         training: facts of the training (digest of its data, revision, metrics), free-form.
@@ -99,15 +105,18 @@ class Card(Frozen):
     """
 
     name: str = Field(pattern=NAME_PATTERN)
-    task: Literal["detection", "classification", "fingerprint", "attribution", "gradient"] = "detection"
+    task: Literal["detection", "classification", "attribution", "embedding", "gradient"] = "detection"
     summary: str = ""
     preprocess: Preprocess = Preprocess()
+    represent: str = ""
+    reference: str = ""
     input: str = "image"
     output: str = "score"
     score: Literal["logit", "probability", "statistic"] = "logit"
     fake: Literal["high", "low"] = "high"
     heads: tuple[Head, ...] = (Head(name="fake"),)
     classes: tuple[str, ...] = ()
+    dimensions: PositiveInt | None = None
     licence: str = "unknown"
     source: str = ""
     training: dict[str, str | int | float] = {}
@@ -116,8 +125,8 @@ class Card(Frozen):
 
     @property
     def outputs(self) -> int:
-        """Number of scores an image: one a class, or one a head."""
-        return len(self.classes) or len(self.heads)
+        """Number of scores an image: one a dimension, a class, or a head."""
+        return self.dimensions or len(self.classes) or len(self.heads)
 
     def digest(self) -> str:
         """Return the SHA-256 of the card's canonical JSON, in hex."""
