@@ -1,14 +1,40 @@
-"""What every test may use."""
+"""What every test may use, and how tests share two workers: a benchmark has the machine to itself."""
 
+import fcntl
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep together what shares fixtures that take long: the tests of one file, and those of the real classifiers."""
+    for item in items:
+        shared = "classifiers" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("classifiers" if shared else item.path.name))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Run a benchmark while the other workers wait between two tests; alone, there is nobody to wait for."""
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
+    if run is None:
+        return (yield)
+    mine = fcntl.LOCK_EX if item.path.parent.name == "benchmarks" else fcntl.LOCK_SH
+    folder = Path(tempfile.gettempdir())
+    with (folder / f"discern-{run}.door").open("w") as door, (folder / f"discern-{run}.room").open("w") as room:
+        fcntl.flock(door, fcntl.LOCK_EX)  # whoever waits for the room keeps the door, so that nobody overtakes it
+        fcntl.flock(room, mine)
+        fcntl.flock(door, fcntl.LOCK_UN)
+        return (yield)
 
 
 @pytest.fixture(scope="session")

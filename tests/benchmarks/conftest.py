@@ -55,6 +55,12 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture(autouse=True)
+def measured(benchmark: BenchmarkFixture) -> None:
+    """Measure beside other workers too, where pytest-benchmark does not: benchmarks run alone all the same."""
+    benchmark.disabled = False
+
+
 @pytest.fixture
 def ratio(benchmark: BenchmarkFixture) -> Callable[..., float]:
     """Time two functions by turns and return the median of reference time over candidate time: 1 is as fast."""
