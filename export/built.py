@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ class Built:
         write: writes the graph to a file; None where it comes of tracing the module.
         rounds: whether the graph is quantized, so that its scores lie apart from the module's.
         layers: compares the graph layer by layer with the module on given inputs; None where it can't be.
+        files: what stands beside the model in its entry, by file name.
+        inputs: what parity is found on, (N, ...); None: probe images through the card's preprocessing.
     """
 
     module: nn.Module
@@ -33,6 +35,8 @@ class Built:
     write: Callable[[Path], None] | None = None
     rounds: bool = False
     layers: Callable[[NDArray[Any]], Layers] | None = None
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    inputs: NDArray[Any] | None = None
 
 
 @dataclass(frozen=True)

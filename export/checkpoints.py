@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from export.bank import Bank, Floats
 from export.plain_pickle import read_plain_pickle
 from harness.errors import CheckpointError, problem
+from harness.fingerprints.bank import Bank, Floats
 
 LAST = 20
 """Training batches at the end whose mean is a class' centre (DIF's evaluation)."""

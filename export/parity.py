@@ -160,7 +160,12 @@ def _distance(a: NDArray[Any], b: NDArray[Any], card: Card) -> float:
 
 
 def _flips(answers: list[NDArray[Any]], card: Card) -> int:
-    """Count the decisions on which not all answers agree: the highest class, or oriented scores above thresholds."""
+    """Count the decisions on which not all answers agree: the highest class, or oriented scores above thresholds.
+
+    An embedding decides nothing.
+    """
+    if card.task == "embedding":
+        return 0
     if card.classes:
         classes = np.stack([scores.argmax(axis=1) for scores in answers])
         return int((classes != classes[0]).any(axis=0).sum())

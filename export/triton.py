@@ -61,7 +61,13 @@ class Serving:
     threads: int | None = None
 
 
-def write_entry(repository: Path, model: Path, card: Card, serving: Serving = Serving()) -> Entry:
+def write_entry(
+    repository: Path,
+    model: Path,
+    card: Card,
+    serving: Serving = Serving(),
+    files: Mapping[str, bytes] | None = None,
+) -> Entry:
     """Write one entry, replacing an older one of that name, and renew the lock.
 
     Args:
@@ -69,6 +75,7 @@ def write_entry(repository: Path, model: Path, card: Card, serving: Serving = Se
         model: an ONNX file, copied; the copy gets the card into its metadata.
         card: what the model is; also a parameter of the entry, so that an endpoint describes itself.
         serving: how the server runs it.
+        files: what stands beside the configuration, by file name; servers leave it alone.
     """
     head = (
         f"# {card.summary}. Written by `harness export`.\n"
@@ -80,6 +87,8 @@ def write_entry(repository: Path, model: Path, card: Card, serving: Serving = Se
         shutil.copyfile(model, target)
         attach_card(target, card)
         config = render_config(target, card, serving)
+        for name, content in (files or {}).items():
+            write_atomic(folder / name, content)
         write_atomic(folder / "config.pbtxt", (head + text_format.MessageToString(config)).encode())
     write_lock(repository)
     (entry,) = find_entries(repository, card.name)

@@ -107,7 +107,7 @@ def validate(suite: SuitePath, settings: Settings = None) -> None:
     checked = load_suite(suite, settings or ())
     out.print(
         f"{suite}: valid. {len(checked.tasks)} task(s), {len(checked.models)} model entr(ies), data: "
-        f"{', '.join(checked.data)}.",
+        f"{', '.join(checked.data) or 'none'}.",
         highlight=False,
         soft_wrap=True,
     )
@@ -200,23 +200,27 @@ def export(
 @app.command(
     epilog="Examples:\n\n  harness train suites/train/miniature.yaml --only 'cnnspot.*'"
     "\n\n  harness train FILE --init weights.pt --freeze 'layer1.*'"
+    "\n\n  harness train suites/train/dif_miniature.yaml --only 'dif.mini_n*' --samples 64 --samples 128"
     "\n\n  torchrun --nproc-per-node 8 -m harness train FILE"
 )
 def train(
     file: Annotated[Path, typer.Argument(help="Training file (YAML).", dir_okay=False)],
     settings: Settings = None,
     out_dir: Out = Path("reports"),
-    only: Annotated[list[str] | None, typer.Option("--only", help="Only detectors of these names (wildcards).")] = None,
+    only: Annotated[list[str] | None, typer.Option("--only", help="Only entries of these names (wildcards).")] = None,
     init: Annotated[str | None, typer.Option(help="First weights: scratch, imagenet or a file.")] = None,
     freeze: Annotated[
         list[str] | None, typer.Option("--freeze", help="Parameters that stay as they are (wildcards).")
     ] = None,
+    samples: Annotated[
+        list[int] | None, typer.Option("--samples", min=1, help="Images of each class a fingerprint is trained on.")
+    ] = None,
 ) -> None:
-    """Train detectors, and enter them into the model repository; goes on where an earlier training was cut off."""
+    """Train detectors, fingerprints and attributors into the model repository; goes on where it was cut off."""
     from harness.listing import load_training
 
     training = load_training()
-    asked = training.Asked(file, tuple(settings or ()), out_dir, tuple(only or ()), init, freeze)
+    asked = training.Asked(file, tuple(settings or ()), out_dir, tuple(only or ()), init, freeze, samples)
     events = _events()
     try:
         trained, failed = training.train(asked, events)
@@ -227,11 +231,31 @@ def train(
         events.end()
     for item in trained:
         _say(
-            f"{item.name:<28} val AUROC {item.auroc:.3f}  {item.steps:>6,} steps  {item.seconds:>6,.0f} s"
+            f"{item.name:<28} {item.figure}  {item.steps:>6,} steps  {item.seconds:>6,.0f} s"
             f"  loss {item.curve}  {item.folder}"
         )
     if failed:
         raise failed[0]
+
+
+fingerprints = typer.Typer(help="Real images that fingerprints are taken against.", no_args_is_help=True)
+app.add_typer(fingerprints, name="fingerprints")
+
+
+@fingerprints.command(epilog="Example:\n\n  harness fingerprints fit suites/attribution.yaml")
+def fit(suite: SuitePath, settings: Settings = None, out_dir: Out = Path("reports")) -> None:
+    """Fit every reference that a suite's models need, and say where it lies; a run does so by itself."""
+    from harness.run import Asked, prepare
+    from harness.store.runs import RunStore
+
+    events = _events()
+    try:
+        with prepare(Asked(suite, tuple(settings or ()), out_dir), RunStore(out_dir), events) as ready:
+            references = ready.references
+    finally:
+        events.end()
+    for item in references:
+        _say(f"{item.described}\n  {item.folder}  {item.bytes / 1e6:,.1f} MB, fitted in {item.about.seconds:,.1f} s")
 
 
 @app.command(hidden=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from harness.card import Card
 from harness.claims import check_claims
@@ -13,34 +13,59 @@ from harness.data.audit import Audit, audit
 from harness.data.sample import Dataset
 from harness.environment import fingerprint, source_digest
 from harness.events import Events
+from harness.fingerprints.bank import Bank
+from harness.fingerprints.reference import Reference
 from harness.models import Model
 from harness.plan import Cell, Plan
 from harness.report import kept
+from harness.report.artifacts import artifact_tiles
+from harness.report.attribution import attribution_sections
 from harness.report.classification import classification_sections
 from harness.report.detection import TaskResult, detection_sections
 from harness.report.disagreement import disagreement_sections
+from harness.report.gray import gray_section
 from harness.report.kept import Conclusion
 from harness.report.suite import suite_report
 from harness.report.thumbnails import flip_tiles, mistake_tiles, search_tiles
 from harness.report.tree import Section
 from harness.spec.suite import Suite
-from harness.spec.tasks import ClassificationTask, DetectionTask, DisagreementTask
+from harness.spec.tasks import AttributionTask, ClassificationTask, DetectionTask, DisagreementTask, GrayTask
 from harness.store.runs import RunStore
+from harness.tasks.attribution import Attribution, evaluate_attribution
 from harness.tasks.classification import evaluate_classes
 from harness.tasks.contrasts import contrast
 from harness.tasks.correlation import correlate
 from harness.tasks.detection import Detection, evaluate
 from harness.tasks.disagreement import evaluate_disagreement
+from harness.tasks.gray import History
 from harness.tasks.learning import learn
+from harness.tasks.lineage import trace
+from harness.tasks.plane import lay_out
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A suite with its data sets and models open."""
+    """A suite with everything open that its tasks need.
+
+    Attributes:
+        suite: the suite.
+        datasets, models: by name.
+        references: that artifacts are taken against.
+        histories: of gray tasks, by task.
+        banks: fingerprints by model, where a task shows them.
+    """
 
     suite: Suite
     datasets: Mapping[str, Dataset]
     models: Mapping[str, Model]
+    references: tuple[Reference, ...] = ()
+    histories: Mapping[str, History] = field(default_factory=dict)
+    banks: Mapping[str, Bank] = field(default_factory=dict)
+
+    @property
+    def files(self) -> dict[str, str]:
+        """Digests of the files that tasks read in place of answers, by task."""
+        return {task: history.digest() for task, history in self.histories.items()}
 
     @property
     def cards(self) -> dict[str, Card]:
@@ -86,15 +111,21 @@ def draw_conclusion(ready: Prepared, plan: Plan, store: RunStore, events: Events
     suite = ready.suite
     reasons = [reason for model in ready.models.values() for reason in parity_reasons(model)]
     sections: list[Section] = []
+    attributions: list[Attribution] = []
     many = len(suite.tasks) > 1
     events.begin("computing figures", len(suite.tasks), "tasks")
     for done, task in enumerate(suite.tasks):
         events.advance(done, len(suite.tasks), task.name)
+        if isinstance(task, GrayTask):
+            sections.append(gray_section(ready.histories[task.name], task.name, many))
+            continue
         data = ready.datasets[task.data]
         if isinstance(task, DetectionTask):
             laid_out, records, failures = _detected(ready, task, plan, data, store, many)
         elif isinstance(task, ClassificationTask):
             laid_out, records, failures = _classified(ready, task, plan, data, store, many)
+        elif isinstance(task, AttributionTask):
+            laid_out, records, failures = _attributed(ready, task, plan, data, store, attributions, many)
         else:
             laid_out, records, failures = _disagreed(ready, task, plan, data, store, many)
         sections += laid_out
@@ -121,6 +152,8 @@ def _detected(
         correlation=correlate(found) if task.correlation else None,
         experiment=contrast(found, suite.seed),
         learning=learn(found, ready.cards, task.learning_curve) if task.learning_curve else None,
+        lineages=trace(found, task.lineage, suite.seed) if task.lineage is not None else (),
+        banks=ready.banks,
     )
     return list(detection_sections(result, many)), found.records, found.failures
 
@@ -132,6 +165,26 @@ def _classified(
     found = evaluate_classes(task, cells, ready.cards, store.cells, suite.resamples, suite.seed)
     tiles = tuple(flip_tiles(found, ready.cards, data, suite.report.mistakes))
     return list(classification_sections(found, tiles, many)), found.records, found.failures
+
+
+def _attributed(
+    ready: Prepared,
+    task: AttributionTask,
+    plan: Plan,
+    data: Dataset,
+    store: RunStore,
+    earlier: list[Attribution],
+    many: bool,
+) -> Concluded:
+    """Conclude one task beside those before it, and add its figures to theirs."""
+    suite, cells = ready.suite, plan.of(task.name)
+    found = evaluate_attribution(task, cells, ready.cards, store.cells, suite.resamples, suite.seed)
+    plane = lay_out(found.shown, found.sources, suite.seed)
+    subsets = list(dict.fromkeys(cell.subset for cell in cells if cell.split == task.split))
+    tiles = tuple(artifact_tiles(subsets, task.split, data, ready.references)) if suite.report.mistakes else ()
+    sections = list(attribution_sections(found, earlier, plane, tiles, many))
+    earlier.append(found)
+    return sections, found.records, found.failures
 
 
 def _disagreed(

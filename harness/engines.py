@@ -261,7 +261,10 @@ def prepare(data: Dataset, sample: Sample, asked: Sequence[tuple[str, Preprocess
             made.update(dict.fromkeys(pairs, error))
             continue
         for pair in pairs:
-            made[pair] = preprocess(degraded, pair[1])
+            try:
+                made[pair] = preprocess(degraded, pair[1])
+            except ImageError as error:
+                made[pair] = error
     return made
 
 

@@ -32,6 +32,7 @@ class Model:
         info: what its endpoint said.
         backend: where its answers come from.
         transport: what the cell's hash says of the backend: scheme, and address unless the run itself served it.
+        folder: its entry of the suite's repository; None of an endpoint that the suite names.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Model:
     info: ModelInfo
     backend: Backend
     transport: str
+    folder: Path | None = None
 
     @property
     def local(self) -> bool:
@@ -54,13 +56,14 @@ class Wanted:
         name: of the model, or of its variant: ``NAME@VARIANT``.
         spec: what the suite says, with the variant's options laid over the model's.
         endpoint: its address; empty where it has to be served and nothing serves it yet.
-        transport: as in :class:`Model`.
+        transport, folder: as in :class:`Model`.
     """
 
     name: str
     spec: ModelSpec
     endpoint: str
     transport: str
+    folder: Path | None = None
 
 
 def expand(
@@ -106,9 +109,9 @@ def _addresses(
     for entry in [item for item in found if item.card.task != "gradient" or gradients]:
         for name, asked, elsewhere in _variants(entry.name, spec):
             if everything or elsewhere:
-                yield Wanted(name, asked, served(entry.name) if served else "", "grpc:served")
+                yield Wanted(name, asked, served(entry.name) if served else "", "grpc:served", entry.folder)
             else:
-                yield Wanted(name, asked, f"onnx:{entry.model_file}", "onnx")
+                yield Wanted(name, asked, f"onnx:{entry.model_file}", "onnx", entry.folder)
 
 
 def _variants(name: str, spec: ModelSpec) -> Iterator[tuple[str, ModelSpec, bool]]:
@@ -134,7 +137,7 @@ def open_models(wanted: Sequence[Wanted]) -> Iterator[Mapping[str, Model]]:
             backend = open_backend(item.endpoint, item.spec.options)
             stack.callback(backend.close)
             info = backend.info()
-            models[item.name] = Model(item.name, _card(item, info), info, backend, item.transport)
+            models[item.name] = Model(item.name, _card(item, info), info, backend, item.transport, item.folder)
         yield models
 
 

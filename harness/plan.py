@@ -5,25 +5,29 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from harness.arms import detector_names, find_arms
+from harness.attributors import check_attributors, source_of
 from harness.data.sample import FAKE, Dataset, SubsetInfo, reals_for
 from harness.environment import source_digest
 from harness.errors import SuiteError, problem
 from harness.images.degrade import CLEAN
+from harness.lineage import check_lineage
 from harness.models import Model
 from harness.names import did_you_mean, matching, unmatched
 from harness.pairs import Roles, check_detectors, classifier_pairs, search_roles
 from harness.search.registry import parse_searcher
 from harness.spec.suite import SampleSpec, Suite
 from harness.spec.tasks import (
+    AskingTask,
     AtFprThreshold,
+    AttributionTask,
     CalibratedThreshold,
     ClassificationTask,
     DetectionTask,
     DisagreementTask,
-    TaskSpec,
+    GrayTask,
 )
 
 RECORD_VERSION = 2
@@ -97,15 +101,21 @@ class SearchCell:
 
 @dataclass(frozen=True)
 class Plan:
-    """All cells of a run, and the searches that begin where its cells agree."""
+    """All cells of a run, the searches that begin where its cells agree, and the files that other tasks read.
+
+    Attributes:
+        cells, searches: the former two.
+        files: digest of the file that a task reads in place of answers, by its name.
+    """
 
     cells: tuple[Cell, ...]
     searches: tuple[SearchCell, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
         """SHA-256 over all keys."""
-        keys = [*(cell.key for cell in self.cells), *(cell.key for cell in self.searches)]
+        keys = [*(cell.key for cell in self.cells), *(cell.key for cell in self.searches), *self.files.values()]
         return hashlib.sha256("\n".join(keys).encode()).hexdigest()
 
     @property
@@ -115,8 +125,9 @@ class Plan:
 
     @property
     def keys(self) -> dict[str, str]:
-        """Keys of cells and searches by their names."""
-        return {**{cell.name: cell.key for cell in self.cells}, **{cell.name: cell.key for cell in self.searches}}
+        """Keys of cells, searches and files by their names."""
+        searches = {cell.name: cell.key for cell in self.searches}
+        return {**{cell.name: cell.key for cell in self.cells}, **searches, **self.files}
 
     def of(self, task: str) -> list[Cell]:
         """Return one task's cells."""
@@ -133,6 +144,7 @@ def make_plan(
     datasets: Mapping[str, Dataset],
     limit: int | None = None,
     nonce: str = "",
+    files: Mapping[str, str] | None = None,
 ) -> Plan:
     """Lay out the cells.
 
@@ -142,6 +154,7 @@ def make_plan(
         datasets: opened data sets by name.
         limit: at most so many images per subset, below what the suite says.
         nonce: makes answers of endpoints that don't say which weights they serve valid for one run only.
+        files: digests of the files that tasks read in place of answers, by task.
 
     Raises:
         SuiteError: wildcards that match nothing, or a split without images.
@@ -150,12 +163,14 @@ def make_plan(
     cells: list[Cell] = []
     searches: list[SearchCell] = []
     for task in suite.tasks:
+        if isinstance(task, GrayTask):
+            continue
         if isinstance(task, DisagreementTask):
             searches += planner.searches(task, datasets[task.data])
         else:
             cells += planner.cells(task, datasets[task.data])
     needed = {cell.key: cell for search in searches for cell in search.seeds}
-    return Plan((*cells, *needed.values()), tuple(searches))
+    return Plan((*cells, *needed.values()), tuple(searches), files or {})
 
 
 def select(patterns: Sequence[str], names: Sequence[str], what: str) -> list[str]:
@@ -199,15 +214,19 @@ class _Planner:
         self.cards = {name: model.card for name, model in models.items()}
         self.identities = {name: _identity(model, nonce) for name, model in models.items()}
 
-    def cells(self, task: DetectionTask | ClassificationTask, data: Dataset) -> Iterator[Cell]:
+    def cells(self, task: DetectionTask | ClassificationTask | AttributionTask, data: Dataset) -> Iterator[Cell]:
         """Yield the cells of a task that asks about images as they are."""
-        answering = [name for name, card in self.cards.items() if card.task != "gradient"]
+        answering = [name for name, card in self.cards.items() if card.task not in ("gradient", "embedding")]
         names = select(task.models, answering, f"task {task.name}: models")
         chosen = {name: self.cards[name] for name in names}
         if isinstance(task, DetectionTask):
             check_detectors(task, chosen)
+            check_lineage(task, tested_subsets(task, data.subsets())[0], chosen)
             find_arms(task, [item for name, card in chosen.items() for item in detector_names(name, card)])
             wanted = _asked_in_detection(task, data.subsets())
+        elif isinstance(task, AttributionTask):
+            wanted = _asked_of_sources(task, data.subsets())
+            check_attributors(task, chosen, {source_of(info.subset) for info, _ in wanted if info.split == task.split})
         else:
             classifier_pairs(task, chosen)
             wanted = _asked_of_classes(task, data.subsets())
@@ -238,7 +257,7 @@ class _Planner:
                     }
                     yield SearchCell(_digest(said), task.name, mine, searcher.id, seeds, task.seeds)
 
-    def _cell(self, task: TaskSpec, name: str, data: Dataset, info: SubsetInfo, degradation: str, batch: int) -> Cell:
+    def _cell(self, task: AskingTask, name: str, data: Dataset, info: SubsetInfo, degradation: str, batch: int) -> Cell:
         sample = self.suite.data[task.data].resolved().sample
         limits = [value for value in (sample.per_subset, self.limit) if value is not None]
         sample = SampleSpec(per_subset=min(limits) if limits else None, seed=sample.seed)
@@ -284,7 +303,7 @@ def _asked_in_detection(task: DetectionTask, infos: Sequence[SubsetInfo]) -> lis
 
 
 def _asked_of_classes(
-    task: ClassificationTask | DisagreementTask, infos: Sequence[SubsetInfo]
+    task: ClassificationTask | DisagreementTask | AttributionTask, infos: Sequence[SubsetInfo]
 ) -> list[tuple[SubsetInfo, str]]:
     """Return the subsets of a task on classes with their degradations; seeds of searches are clean."""
     here = {info.subset for info in infos if info.split == task.split}
@@ -295,11 +314,23 @@ def _asked_of_classes(
         (info, degradation)
         for info in infos
         if info.split == task.split and info.subset in chosen
-        for degradation in (task.degradations if isinstance(task, ClassificationTask) else [CLEAN])
+        for degradation in ([CLEAN] if isinstance(task, DisagreementTask) else task.degradations)
     ]
 
 
-def _no_images(task: TaskSpec, infos: Sequence[SubsetInfo]) -> SuiteError:
+def _asked_of_sources(task: AttributionTask, infos: Sequence[SubsetInfo]) -> list[tuple[SubsetInfo, str]]:
+    """Return the subsets of an attribution task with their degradations, and its calibration split's, clean."""
+    wanted = _asked_of_classes(task, infos)
+    tested = {info.subset for info, _ in wanted}
+    held = [info for info in infos if info.split == task.calibration and info.subset in tested]
+    if task.calibration and {info.subset for info in held} != tested:
+        lacking = sorted(tested - {info.subset for info in held})
+        what, do = f"task {task.name}: calibration", "Name another split, or `calibration: null`"
+        raise SuiteError(problem(what, f"images of split {task.calibration}", f"none of {', '.join(lacking)}", do))
+    return [*wanted, *((info, CLEAN) for info in held)]
+
+
+def _no_images(task: AskingTask, infos: Sequence[SubsetInfo]) -> SuiteError:
     splits = f"Splits: {sorted({info.split for info in infos})}"
     return SuiteError(problem(f"task {task.name}", f"images of split {task.split}", "none", splits))
 

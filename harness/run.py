@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,17 +16,22 @@ from harness.engines import answer
 from harness.environment import fingerprint
 from harness.errors import HarnessError
 from harness.events import Events
+from harness.fingerprints.bank import BANK_KEY, Bank, read_bank
 from harness.images.preprocess import preprocess
-from harness.models import VARIANT, expand, open_models
+from harness.models import VARIANT, Model, expand, open_models
 from harness.plan import Plan, make_plan
+from harness.references import represent, with_embedders
 from harness.report import write_report
 from harness.report.tree import Report
 from harness.search.registry import parse_searcher
 from harness.searches import search
 from harness.serving import TritonServer
 from harness.spec.load import load_suite
+from harness.spec.suite import Suite
+from harness.spec.tasks import DetectionTask, GrayTask, Split
 from harness.store.found import write_found
 from harness.store.runs import RunInfo, RunStore, now
+from harness.tasks.gray import read_history
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,7 @@ def run(asked: Asked, events: Events) -> Finished:
     store = RunStore(asked.out)
     with prepare(asked, store, events) as ready:
         info = _start(asked, ready, store)
-        plan = make_plan(ready.suite, ready.models, ready.datasets, asked.limit, nonce=info.id)
+        plan = make_plan(ready.suite, ready.models, ready.datasets, asked.limit, info.id, ready.files)
         info = info.model_copy(update={"cells": plan.keys})
         store.save(info)
         try:
@@ -122,7 +127,7 @@ def estimate(asked: Asked, events: Events) -> Estimated:
     """
     store = RunStore(asked.out)
     with prepare(asked, store, events) as ready:
-        plan = make_plan(ready.suite, ready.models, ready.datasets, asked.limit)
+        plan = make_plan(ready.suite, ready.models, ready.datasets, asked.limit, files=ready.files)
         pace = {}
         for name, model in ready.models.items():
             if model.card.task == "gradient":
@@ -148,20 +153,44 @@ def estimate(asked: Asked, events: Events) -> Estimated:
 
 @contextmanager
 def prepare(asked: Asked, store: RunStore, events: Events) -> Iterator[Prepared]:
-    """Open a suite's data sets and models, on a Triton of the run's own if asked for."""
+    """Open a suite's data sets and models, on a Triton of the run's own if asked for; fit references that miss."""
     suite = load_suite(asked.suite, asked.settings)
     here = asked.suite.parent
     repository = here / suite.repository
-    datasets = {name: open_dataset(name, spec, here, store.manifests, events) for name, spec in suite.data.items()}
+    histories = {task.name: read_history(here / task.history) for task in suite.tasks if isinstance(task, GrayTask)}
+    datasets = {
+        name: open_dataset(name, spec, here, store.manifests, events, _splits(suite, name))
+        for name, spec in suite.data.items()
+    }
     with ExitStack() as stack:
-        wanted = expand(suite.models, repository, everything=asked.serve)
+        specs = with_embedders(suite, repository)
+        wanted = expand(specs, repository, everything=asked.serve)
         mine = sorted({item.name.partition(VARIANT)[0] for item in wanted if not item.endpoint})
         if mine:
             events.begin("starting Triton", 0, "models")
             server = stack.enter_context(TritonServer(repository, mine, log=store.root / "triton.log"))
             events.end()
-            wanted = expand(suite.models, repository, server.grpc_url, asked.serve)
-        yield Prepared(suite, datasets, stack.enter_context(open_models(wanted)))
+            wanted = expand(specs, repository, server.grpc_url, asked.serve)
+        opened = stack.enter_context(open_models(wanted))
+        models, references = represent(suite, opened, datasets, store.references, events)
+        yield Prepared(suite, datasets, models, references, histories, _banks(suite, opened))
+
+
+def _banks(suite: Suite, models: Mapping[str, Model]) -> dict[str, Bank]:
+    """Return the fingerprints of those models that are banks of the suite's repository, where a task shows them."""
+    tasks = [task for task in suite.tasks if isinstance(task, DetectionTask)]
+    if not any(task.gallery or task.lineage is not None for task in tasks):
+        return {}
+    return {
+        name: read_bank(model.folder, model.card)
+        for name, model in models.items()
+        if model.folder is not None and BANK_KEY in model.card.training
+    }
+
+
+def _splits(suite: Suite, data: str) -> tuple[Split, ...]:
+    """Return the splits of a data set that may be asked for: those that models are tested on, and references'."""
+    return tuple(dict.fromkeys(("val", "test", *(item.split for item in suite.references if item.data == data))))
 
 
 def _write_found(plan: Plan, store: RunStore, run_id: str) -> None:
@@ -176,7 +205,7 @@ def _write_found(plan: Plan, store: RunStore, run_id: str) -> None:
 
 def _start(asked: Asked, ready: Prepared, store: RunStore) -> RunInfo:
     """Return the unfinished run of this plan, or a new one."""
-    plan = make_plan(ready.suite, ready.models, ready.datasets, asked.limit).digest
+    plan = make_plan(ready.suite, ready.models, ready.datasets, asked.limit, files=ready.files).digest
     earlier = store.unfinished(plan)
     if earlier is not None:
         return earlier.model_copy(update={"status": "running", "finished": None})

@@ -22,19 +22,27 @@ class Trunk(nn.Module):
         layers: blocks of each stage; every stage but the first halves the sides and doubles the channels.
         width: channels of the stem; 64 as published.
         stem: side of the first kernel.
+        inputs: channels of what it is shown.
+        stride: of the stem; at 1 nothing is pooled behind it either, so that traces of one pixel reach the blocks.
 
     Attributes:
         channels: of the last stage's maps.
     """
 
     def __init__(
-        self, block: type[BasicBlock | Bottleneck], layers: Sequence[int], width: int = 64, stem: int = 7
+        self,
+        block: type[BasicBlock | Bottleneck],
+        layers: Sequence[int],
+        width: int = 64,
+        stem: int = 7,
+        inputs: int = 3,
+        stride: int = 2,
     ) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(3, width, stem, stride=2, padding=stem // 2, bias=False)
+        self.conv1 = nn.Conv2d(inputs, width, stem, stride=stride, padding=stem // 2, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1) if stride > 1 else nn.Identity()
         self.channels = width
         self.stages = [f"layer{place + 1}" for place in range(len(layers))]
         for place, (name, count) in enumerate(zip(self.stages, layers, strict=True)):
@@ -64,16 +72,23 @@ class Trunk(nn.Module):
 
 
 class ResNet(Trunk):
-    """A residual network with global average pooling and one output, (N, 3, H, W) -> (N, 1)."""
+    """A residual network with global average pooling, (N, inputs, H, W) -> (N, outputs)."""
 
     def __init__(
-        self, block: type[BasicBlock | Bottleneck], layers: Sequence[int], width: int = 64, stem: int = 7
+        self,
+        block: type[BasicBlock | Bottleneck],
+        layers: Sequence[int],
+        width: int = 64,
+        stem: int = 7,
+        inputs: int = 3,
+        outputs: int = 1,
+        stride: int = 2,
     ) -> None:
-        super().__init__(block, layers, width, stem)
-        self.fc = nn.Linear(self.channels, 1)
+        super().__init__(block, layers, width, stem, inputs, stride)
+        self.fc = nn.Linear(self.channels, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits (N, 1)."""
+        """Return logits (N, outputs)."""
         return cast(Tensor, self.fc(self.maps(x)[-1].mean(dim=(2, 3))))
 
 

@@ -7,6 +7,8 @@ fused multiply-adds and vector widths can't change a bit. `check_exact` proves t
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -30,6 +32,17 @@ def snap(values: Tensor, step: float) -> Tensor:
 def activate(values: Tensor) -> Tensor:
     """Clip to [0, 4) and round to the activations' grid."""
     return snap(torch.clamp(values, 0.0, ACTIVATION_MAX), ACTIVATION_STEP)
+
+
+def activate_leaky(values: Tensor) -> Tensor:
+    """Give negative values a slope of 1/4, clip to [-1, 4) and round to the activations' grid."""
+    return snap(torch.clamp(torch.maximum(values, values / 4), -1.0, ACTIVATION_MAX), ACTIVATION_STEP)
+
+
+Activation = Callable[[Tensor], Tensor]
+
+ACTIVATIONS: Mapping[str, Activation] = {"relu": activate, "leaky": activate_leaky}
+"""Nonlinearities by their name in designs; both stay within (-4, 4)."""
 
 
 class DyadicConv(nn.Module):

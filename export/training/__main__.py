@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from fnmatch import fnmatchcase
+from math import log10
 from pathlib import Path
 from typing import Annotated
 
@@ -10,8 +12,11 @@ import typer
 
 from export.training import shipped
 from export.training.augment_sheet import sheet
+from export.training.dif import UPS
+from export.training.gray import train_gray
+from harness.data.miniature.designs import DESIGNS
 
-app = typer.Typer(help="Train again what ships: generators, then filter, then fingerprints.", no_args_is_help=True)
+app = typer.Typer(help="Train again what ships: generators, then the filter of residuals.", no_args_is_help=True)
 
 
 def _say(line: str) -> None:
@@ -19,9 +24,15 @@ def _say(line: str) -> None:
 
 
 @app.command()
-def generators(out: Path = shipped.GRAPHS, steps: int = 1200, seed: int = 0) -> None:
-    """The miniature corpus' eight generators."""
-    for name, quality in shipped.generators(out, steps=steps, seed=seed, say=_say).items():
+def generators(
+    out: Path = shipped.GRAPHS,
+    only: Annotated[list[str] | None, typer.Option("--only", help="Only these (wildcards).")] = None,
+    steps: int | None = None,
+    seed: int = 0,
+) -> None:
+    """The miniature corpora's generators, children after their parents."""
+    names = [name for name in DESIGNS if not only or any(fnmatchcase(name, wanted) for wanted in only)]
+    for name, quality in shipped.generators(out, names, steps=steps, seed=seed, say=_say).items():
         typer.echo(f"{name}: {quality:.1f} dB")
 
 
@@ -42,16 +53,29 @@ def residual_filter(
 
 
 @app.command()
-def fingerprints(
+def align(
     corpus: Annotated[Path, typer.Option(help="Where the corpus is built.")] = Path("reports/manifests"),
-    residual: Annotated[str, typer.Option(help="Residual filter: dncnn or bilateral.")] = "dncnn",
     out: Path = shipped.WEIGHTS,
-    steps: int = 400,
-    seed: int = 0,
 ) -> None:
-    """The bank of DIF fingerprints."""
-    for name, item in shipped.fingerprints(corpus, residual, out, steps=steps, seed=seed, say=_say).items():
-        typer.echo(f"{name}: val AUROC {item.validation_auroc:.3f} after {item.steps} steps")
+    """The centres of the shipped bank where it searches shifts."""
+    bank = shipped.align(corpus, out, say=_say)
+    for name, real, fake in zip(bank.names, bank.mu_real, bank.mu_fake, strict=True):
+        typer.echo(f"{name}: reals {real:.4f}, fakes {fake:.4f}")
+
+
+@app.command()
+def gray(out: Path = Path("suites/artifacts"), seed: int = 0) -> None:
+    """What a network that is to paint a constant gray leaves in it, for each way to enlarge."""
+    for up in UPS:
+        history = train_gray(up=up, seed=seed, report=lambda step, loss: _say(f"step {step}, loss {loss:.2e}"))
+        history.save(out / f"dif_gray_{up}.npz")
+        typer.echo(f"{up}: {10 * log10(1 / history.losses[-1]):.1f} dB after {history.steps[-1]} steps")
+
+
+@app.command()
+def embedders(out: Path = shipped.WEIGHTS, steps: int = 200, seed: int = 0) -> None:
+    """The embedders of small crops, supervised and self-supervised."""
+    shipped.embedders(out, steps=steps, seed=seed, say=_say)
 
 
 @app.command()

@@ -1,8 +1,9 @@
-"""Trains the miniature corpus' generators on the photographs kept for that, and writes them as ONNX."""
+"""Trains the miniature corpora's generators on the photographs kept for that, and writes them as ONNX."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,41 +11,83 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from export.generators.architectures import GENERATORS, Diffusion, Flow, Generator, VectorQuantised
+from export.generators.architectures import Diffusion, Flow, Generator, VectorQuantised, fold, make_generator
 from export.generators.dyadic import PIXEL_STEP, check_exact
-from export.generators.graph import write_generator
+from export.generators.graph import read_generator, write_generator
+from harness.data.miniature.contents import GENERATORS
+from harness.data.miniature.designs import DESIGNS, PARENTS
 from harness.data.miniature.photographs import PHOTOGRAPHS, load
 
 Report = Callable[[str, int, float], None]
 """Called with a generator's name, the step, and the loss."""
 
 NOISE = 12
-"""Standard deviation of the diffusion generator's noise, in 1/256."""
+"""Standard deviation of the diffusion generators' noise, in their own steps."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """How long and on what a generator learns.
+
+    Attributes:
+        steps: optimiser steps.
+        batch: patches a step.
+        side: of a patch in pixels.
+        rate: peak of the learning rate.
+    """
+
+    steps: int
+    batch: int
+    side: int
+    rate: float
+
+
+OWN, ADDED, CHILD = Lesson(1200, 16, 64, 4e-3), Lesson(400, 8, 48, 4e-3), Lesson(150, 8, 48, 4e-3)
+"""Lessons of the corpus' own generators, of those added for attribution, and of children."""
+
+CHILDREN: Mapping[str, tuple[str, ...]] = {
+    "gan_child1": ("coffee", "rocket"),
+    "gan_child2": ("hubble", "gravel"),
+    "nearest_child1": ("coffee", "gravel"),
+    "nearest_child2": ("hubble", "rocket"),
+}
+"""The photographs that each child is fine-tuned on."""
 
 
 def train_generators(
-    out: Path, names: Sequence[str] = tuple(GENERATORS), steps: int = 1500, seed: int = 0, report: Report | None = None
+    out: Path,
+    names: Sequence[str] = tuple(DESIGNS),
+    steps: int | None = None,
+    seed: int = 0,
+    report: Report | None = None,
 ) -> dict[str, float]:
     """Train generators and write ``out/NAME.onnx`` each.
 
     Args:
-        out: folder of the graphs.
-        names: which.
-        steps: optimiser steps each.
-        seed: of weights and patches; the same seed gives the same patches to all.
+        out: folder of the graphs; children start from their parent's there.
+        names: which, children after parents.
+        steps: optimiser steps each; None: as many as their lessons say.
+        seed: of weights and patches; the same seed gives the same patches to all of one lesson but the children.
         report: receives the loss.
 
     Returns:
         PSNR in dB on training patches, by name.
     """
-    photographs = [load(item) for item in PHOTOGRAPHS if item.tier == "generator"]
+    photographs = {item.name: load(item) for item in PHOTOGRAPHS if item.tier == "generator"}
     quality = {}
     for name in names:
         torch.manual_seed(seed)
-        generator = GENERATORS[name]()
-        patches = Patches(photographs, seed)
-        train(name, generator, patches, steps, report)
+        generator = make_generator(name)
+        lesson, shown, drawn = OWN if name in GENERATORS else ADDED, tuple(photographs), seed
+        if name in PARENTS:
+            read_generator(generator, out / f"{PARENTS[name]}.onnx")
+            lesson, shown, drawn = CHILD, CHILDREN[name], seed + 1 + tuple(CHILDREN).index(name)
+        if steps is not None:
+            lesson = replace(lesson, steps=steps)
+        patches = Patches([photographs[item] for item in shown], drawn, lesson.side)
+        train(name, generator, patches, lesson, report)
         generator.eval()
+        fold(generator)
         check_exact(generator)
         write_generator(generator, out / f"{name}.onnx")
         quality[name] = psnr(generator, patches.draw(64), seed)
@@ -79,18 +122,18 @@ class Patches:
         return torch.from_numpy(np.stack(cuts))
 
 
-def train(name: str, generator: Generator, patches: Patches, steps: int, report: Report | None = None) -> None:
-    """Fit one generator in place: reconstruction, and what its kind adds to it."""
-    optimiser = torch.optim.Adam(generator.parameters(), lr=2e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 4e-3, total_steps=steps)
-    critic = Critic() if name == "gan" else None
+def train(name: str, generator: Generator, patches: Patches, lesson: Lesson, report: Report | None = None) -> None:
+    """Fit one generator in place: reconstruction, and what its design adds to it."""
+    optimiser = torch.optim.Adam(generator.parameters(), lr=lesson.rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, lesson.rate, total_steps=lesson.steps)
+    critic = Critic() if generator.design.loss == "adversarial" else None
     critic_optimiser = torch.optim.Adam(critic.parameters(), lr=1e-3, betas=(0.5, 0.99)) if critic else None
     if isinstance(generator, VectorQuantised):
         seed_codebook(generator, pixels(patches.draw(64)))
-    for step in range(steps):
-        x = pixels(patches.draw(16))
+    for step in range(lesson.steps):
+        x = pixels(patches.draw(lesson.batch))
         loss, made = loss_of(generator, x, torch.Generator().manual_seed(step))
-        if critic is not None and critic_optimiser is not None and step > steps // 2:
+        if critic is not None and critic_optimiser is not None and step > lesson.steps // 2:
             real, fake = critic(x), critic(made.detach())
             critic_loss = F.relu(1 - real).mean() + F.relu(1 + fake).mean()
             critic_optimiser.zero_grad()
@@ -108,14 +151,17 @@ def train(name: str, generator: Generator, patches: Patches, steps: int, report:
 
 def loss_of(generator: Generator, x: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
     """Return the loss on pixels (N, 3, H, W) in [0, 1), and what was made of them."""
+    absolute = generator.design.loss == "l1"
     if isinstance(generator, Diffusion):
-        level = torch.randint(2, NOISE + 1, (len(x), 1, 1, 1), generator=random) * PIXEL_STEP
-        noise = torch.round(torch.randn(x.shape, generator=random) * level / PIXEL_STEP) * PIXEL_STEP
+        level = torch.randint(2, NOISE + 1, (len(x), 1, 1, 1), generator=random)
+        noise = torch.round(torch.randn(x.shape, generator=random) * level) * generator.noise_step
         made = generator.denoise(torch.clamp(x + noise, -0.5, 1.5))
-        return F.mse_loss(made, x) * 100, made
+        return F.l1_loss(made, x) * 10 if absolute else F.mse_loss(made, x) * 100, made
     if isinstance(generator, Flow):
         kept, other = generator.latent(x)
-        return (kept.abs().mean() + 0.05 * other.abs().mean()) * 10, kept
+        if absolute:
+            return (kept.abs().mean() + 0.05 * other.abs().mean()) * 10, kept
+        return (kept.square().mean() + 0.05 * other.square().mean()) * 100, kept
     if isinstance(generator, VectorQuantised):
         latent = generator.encode(x)
         codes = generator.nearest(latent)
@@ -123,6 +169,8 @@ def loss_of(generator: Generator, x: Tensor, random: torch.Generator) -> tuple[T
         pull = F.mse_loss(codes, latent.detach()) + 0.25 * F.mse_loss(latent, codes.detach())
         return F.mse_loss(made, x) * 100 + pull, made
     made = generator.remake(x)
+    if absolute:
+        return F.l1_loss(made, x) * 10, made
     return F.mse_loss(made, x) * 100 + F.l1_loss(made, x), made
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from heapq import nsmallest
 from itertools import islice
@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from export.detectors import ARCHITECTURES, Architecture
 from export.training.recipe import Recipe
-from export.training.spec import DetectorSpec, FromSplit, Training
+from export.training.spec import DetectorSpec, FromData, FromSplit, Training
 from harness.data.manifest import SCHEMA
 from harness.data.sample import FAKE, NATURE, REAL, Dataset, Sample, reals_for
 from harness.errors import CardError, DataError, problem
@@ -96,8 +96,9 @@ def make_jobs(training: Training, datasets: Mapping[str, Dataset], init_digest: 
     jobs: list[Job] = []
     for spec, seed in ((item, seed) for item in training.detectors for seed in item.seed):
         data = datasets[spec.data]
-        for generators in _groups(spec, data):
-            train, validation = choose(spec, data, generators, seed)
+        there = generators_of(spec, data)
+        for generators in [there] if spec.mixed else [(name,) for name in there]:
+            train, validation = choose(spec, data, generators, seed, spec.images, spec.classes)
             for architecture in _architectures(spec):
                 own = generators[0] if len(generators) == 1 else "mixed"
                 tag = spec.tag.replace("{generator}", own).replace("{seed}", str(seed))
@@ -117,10 +118,18 @@ def make_jobs(training: Training, datasets: Mapping[str, Dataset], init_digest: 
                 key = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
                 name = f"{architecture.name}.{tag}"
                 jobs.append(Job(name, architecture, spec, seed, generators, recipe, train, validation, key))
-    names = [job.name for job in jobs]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise CardError(problem("detectors", "names used once", ", ".join(twice), "Give them different tags"))
+    check_once("detectors", [job.name for job in jobs])
     return jobs
+
+
+def check_once(what: str, names: Sequence[str]) -> None:
+    """Refuse names that are used twice.
+
+    Raises:
+        CardError: with all of them.
+    """
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise CardError(problem(what, "names used once", ", ".join(twice), "Give them different tags"))
 
 
 def _architectures(spec: DetectorSpec) -> list[Architecture]:
@@ -130,8 +139,8 @@ def _architectures(spec: DetectorSpec) -> list[Architecture]:
     return [ARCHITECTURES[name] for name in matching(spec.architecture, ARCHITECTURES)]
 
 
-def _groups(spec: DetectorSpec, data: Dataset) -> list[tuple[str, ...]]:
-    """Return the generators of each detector.
+def generators_of(spec: FromData, data: Dataset) -> tuple[str, ...]:
+    """Return the generators that a spec's wildcards name.
 
     Raises:
         DataError: no such generator.
@@ -141,12 +150,26 @@ def _groups(spec: DetectorSpec, data: Dataset) -> list[tuple[str, ...]]:
         what = f"generators of {data.name}, split {spec.split}"
         hint = did_you_mean(pattern, there) if there else "Build or name a data set with that split"
         raise DataError(problem(what, repr(pattern), ", ".join(there) or "none", hint))
-    chosen = matching(spec.generators, there)
-    return [tuple(chosen)] if spec.mixed else [(name,) for name in chosen]
+    return tuple(matching(spec.generators, there))
 
 
-def choose(spec: DetectorSpec, data: Dataset, generators: tuple[str, ...], seed: int) -> tuple[Images, Images]:
-    """Return one detector's training and validation images.
+def choose(
+    spec: FromData,
+    data: Dataset,
+    generators: tuple[str, ...],
+    seed: int,
+    images: int | None = None,
+    classes: int | None = None,
+) -> tuple[Images, Images]:
+    """Return training and validation images, the reals of each first.
+
+    Args:
+        spec: says which split, and what validates.
+        data: the data set.
+        generators: whose fakes.
+        seed: of what is drawn.
+        images: at most so many training images of each class.
+        classes: at most so many sources or classes of training images.
 
     Raises:
         DataError: a class has no image, or an image is on both sides, or in the split that suites test.
@@ -158,7 +181,7 @@ def choose(spec: DetectorSpec, data: Dataset, generators: tuple[str, ...], seed:
     validation: list[Sample] = []
     for label in (REAL, FAKE):
         rows = [item for item in _of(data, generators, spec.split, label) if own or not _drawn(seed, item, share)]
-        kept = _fewer(spec, seed, rows)
+        kept = _fewer(rows, seed, images, classes)
         held = [item for item in _of(data, generators, split, label) if own or _drawn(seed, item, share)]
         for part, items in (("train on", kept), ("validate with", held)):
             if not items:
@@ -171,7 +194,7 @@ def choose(spec: DetectorSpec, data: Dataset, generators: tuple[str, ...], seed:
     for name in sorted(tested):
         there = (item for label in (REAL, FAKE) for item in _of(data, generators, name, label))
         _check_apart(data, train, there, f"images of split {name}")
-    return _images(data, train), _images(data, validation)
+    return images_of(data, train), images_of(data, validation)
 
 
 def _of(data: Dataset, generators: Iterable[str], split: str, label: int) -> Iterator[Sample]:
@@ -186,14 +209,14 @@ def _of(data: Dataset, generators: Iterable[str], split: str, label: int) -> Ite
         yield from data.samples(subset, split)
 
 
-def _fewer(spec: DetectorSpec, seed: int, rows: list[Sample]) -> list[Sample]:
-    """Return the images that the file's limits leave: whole classes first, then single images."""
-    if spec.classes is not None:
+def _fewer(rows: list[Sample], seed: int, images: int | None, classes: int | None) -> list[Sample]:
+    """Return the images that the limits leave: whole classes first, then single images."""
+    if classes is not None:
         there = {content(item) for item in rows}
-        kept = set(nsmallest(spec.classes, there, key=lambda name: _draw(seed, name)))
+        kept = set(nsmallest(classes, there, key=lambda name: _draw(seed, name)))
         rows = [item for item in rows if content(item) in kept]
-    if spec.images is not None:
-        wanted = set(nsmallest(spec.images, (_draw(seed, item.source + item.subset) for item in rows)))
+    if images is not None:
+        wanted = set(nsmallest(images, (_draw(seed, item.source + item.subset) for item in rows)))
         rows = [item for item in rows if _draw(seed, item.source + item.subset) in wanted]
     return rows
 
@@ -220,7 +243,8 @@ def _check_apart(data: Dataset, train: Collection[Sample], others: Iterable[Samp
         raise DataError(problem(f"{data.name}: {what}", "none that is trained on", got, "Remove them from one side"))
 
 
-def _images(data: Dataset, samples: Iterable[Sample]) -> Images:
+def images_of(data: Dataset, samples: Iterable[Sample]) -> Images:
+    """Return samples of a data set as rows."""
     waiting = iter(samples)
     parts = []
     while block := list(islice(waiting, ROWS)):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
-import math
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -19,15 +17,19 @@ from torch import Tensor, nn
 from export.catalog import enter
 from export.detectors.export import detector_built
 from export.onnx import file_sha256
+from export.training.attribution import TrainedAttributor, train_attributor
+from export.training.attribution_jobs import AttributionJob, make_attribution_jobs
 from export.training.feed import KEPT_BYTES, decoded_bytes
+from export.training.fingerprints import BankJob, enter_bank, make_bank_jobs, residual_files, train_bank
 from export.training.jobs import Job, content, make_jobs
 from export.training.loop import Fitted, Progress, fit
+from export.training.result import RESULT, Trained, line, sparkline
 from export.training.spec import Training
 from export.triton import Serving
 from harness.data import open_dataset
 from harness.data.sample import Dataset
 from harness.environment import revision
-from harness.errors import CheckpointError, DivergedError, HarnessError, ParityError, problem
+from harness.errors import CheckpointError, DivergedError, HarnessError, ParityError, SuiteError, problem
 from harness.events import Events, Silent
 from harness.names import matching
 from harness.report.plot import plot
@@ -35,10 +37,7 @@ from harness.report.style import alone
 from harness.report.tree import Curves
 from harness.repository import CONFIG, load_entry
 from harness.spec.load import load_spec
-from harness.stats import Estimate
 from harness.store.files import write_atomic
-
-BLOCKS = "▁▂▃▄▅▆▇█"
 
 
 @dataclass(frozen=True)
@@ -49,8 +48,9 @@ class Asked:
         file: the training file.
         settings: ``a.b=c`` overrides.
         out: root of trainings, manifests and the miniature corpus.
-        only: wildcards over the detectors' names; empty: all.
+        only: wildcards over the entries' names; empty: all.
         init, freeze: in place of the file's, for every detector; None: the file's.
+        samples: in place of the file's, for every fingerprint whose tag says how many there are; None: the file's.
     """
 
     file: Path
@@ -59,38 +59,11 @@ class Asked:
     only: tuple[str, ...] = ()
     init: str | None = None
     freeze: Sequence[str] | None = None
+    samples: Sequence[int] | None = None
 
 
-@dataclass(frozen=True)
-class Trained:
-    """One detector that is trained and entered.
-
-    Attributes:
-        name: of its entry.
-        folder: weights, history and curve.
-        auroc, balanced_accuracy: on the validation images.
-        threshold: of its logit.
-        steps: optimiser steps to its best state.
-        seconds: of training.
-        waited: share of them spent waiting for images.
-        revision: of the code that trained it.
-        curve: its training loss over time, as text.
-    """
-
-    name: str
-    folder: Path
-    auroc: float
-    balanced_accuracy: float
-    threshold: float
-    steps: int
-    seconds: float
-    waited: float
-    revision: str
-    curve: str
-
-
-def train(asked: Asked, events: Events) -> tuple[list[Trained], list[HarnessError]]:
-    """Train all that a file names, or what is left of it; a detector that is trained already is entered again.
+def train(asked: Asked, events: Events) -> tuple[list[Trained | TrainedAttributor], list[HarnessError]]:
+    """Train all that a file names, or what is left of it; what is trained already is entered again.
 
     Under torchrun every process trains, and the first one writes.
 
@@ -110,34 +83,68 @@ def train(asked: Asked, events: Events) -> tuple[list[Trained], list[HarnessErro
         datasets = _open(training, here, asked.out, events)
     fabric.barrier()
     datasets = datasets or _open(training, here, asked.out, events)  # built once, then found
-    jobs = make_jobs(training, datasets, lambda name: _digest(here / name))
-    chosen = set(matching(asked.only or ("*",), (job.name for job in jobs)))
-    jobs = [job for job in jobs if job.name in chosen]
     repository = here / training.repository
-    done: list[Trained] = []
+    made: list[Job | BankJob | AttributionJob] = [
+        *make_jobs(training, datasets, lambda name: _digest(here / name)),
+        *make_bank_jobs(training, datasets, here),
+        *make_attribution_jobs(training.attributors, datasets, repository),
+    ]
+    chosen = set(matching(asked.only or ("*",), (job.name for job in made)))
+    jobs = [job for job in made if job.name in chosen]
+    banks = [job for job in jobs if isinstance(job, BankJob)]
+    if fabric.world_size > 1 and any(not isinstance(job, Job) for job in jobs):
+        do = "Start without torchrun, or leave them out by --only"
+        raise SuiteError(problem("fingerprints and attributors", "one process", str(fabric.world_size), do))
+    residuals = residual_files(banks, asked.out / "training")
+    done: list[Trained | TrainedAttributor] = []
     failed: list[HarnessError] = []
     for number, job in enumerate(jobs, start=1):
         folder = asked.out / "training" / f"{job.name}-{job.key[:12]}"
+        words = f"{number}/{len(jobs)} {job.name}"
         try:
-            if not (folder / "result.json").is_file():
-                _train(job, training, fabric, folder, here, f"{number}/{len(jobs)} {job.name}", events)
+            if isinstance(job, AttributionJob):
+                done.append(
+                    train_attributor(job, training, folder, asked.out, repository, fabric.device, events, words)
+                )
+                continue
+            if not (folder / RESULT).is_file():
+                if isinstance(job, BankJob):
+                    minutes = training.checkpoint_minutes
+                    shared = residuals[job.name]
+                    train_bank(job, shared, folder, fabric.device, events, words=words, every_minutes=minutes)
+                else:
+                    _train(job, training, fabric, folder, here, words, events)
             fabric.barrier()
             if fabric.is_global_zero:
-                found = _result(folder)
-                _enter(job, training, found, folder, repository, events)
+                found = Trained.load(folder)
+                if isinstance(job, BankJob):
+                    enter_bank(job, training, found, repository, events)
+                else:
+                    _enter(job, training, found, folder, repository, events)
                 done.append(found)
         except (DivergedError, ParityError) as error:
             failed.append(error)
             events.note(str(error))
+    for file in residuals.values():
+        file.remove()
     return done, failed
 
 
 def _asked_for(training: Training, asked: Asked) -> Training:
     changed = {"init": asked.init, "freeze": tuple(asked.freeze) if asked.freeze is not None else None}
     changed = {key: value for key, value in changed.items() if value is not None}
-    return training.model_copy(
-        update={"detectors": tuple(item.model_copy(update=changed) for item in training.detectors)}
-    )
+    detectors = tuple(item.model_copy(update=changed) for item in training.detectors)
+    fingerprints = training.fingerprints
+    if asked.samples is not None:
+        budget = {"samples": tuple(asked.samples)}
+        named = ["{samples}" in item.tag for item in fingerprints]
+        if not any(named):
+            do = "Write {samples} into their tag, so that each budget has an entry of its own"
+            raise SuiteError(problem("--samples", "fingerprints whose tag says {samples}", "none in the file", do))
+        fingerprints = tuple(
+            item.model_copy(update=budget) if told else item for item, told in zip(fingerprints, named, strict=True)
+        )
+    return training.model_copy(update={"detectors": detectors, "fingerprints": fingerprints})
 
 
 def _fabric(training: Training) -> Fabric:
@@ -257,19 +264,11 @@ def _write(found: Fitted, folder: Path, name: str, seconds: float, code: str) ->
         revision=code,
         curve=sparkline([look.loss for look in found.looks]),
     )
-    said = {key: value for key, value in asdict(result).items() if key != "folder"}
-    write_atomic(folder / "result.json", json.dumps(said, indent=2, ensure_ascii=False).encode())
+    result.save()
     (folder / "checkpoint.pt").unlink(missing_ok=True)
 
 
-def _result(folder: Path) -> Trained:
-    return Trained(folder=folder, **json.loads((folder / "result.json").read_text(encoding="utf-8")))
-
-
 def _curve(name: str, found: Fitted) -> Curves:
-    def line(values: Sequence[float]) -> tuple[Estimate, ...]:
-        return tuple(Estimate(value, math.nan, math.nan, 0) for value in values)
-
     return Curves(
         "curve",
         name,
@@ -283,17 +282,6 @@ def _curve(name: str, found: Fitted) -> Curves:
         kind="float",
         chance=None,
     )
-
-
-def sparkline(values: Sequence[float], width: int = 24) -> str:
-    """Return a series as a line of blocks, lowest to highest, thinned to ``width``."""
-    known = [value for value in values if math.isfinite(value)]
-    if not known:
-        return ""
-    step = max(1, math.ceil(len(known) / width))
-    shown, low, high = known[::step], min(known), max(known)
-    scale = (len(BLOCKS) - 1) / ((high - low) or 1.0)
-    return "".join(BLOCKS[round((value - low) * scale)] for value in shown)
 
 
 def _enter(job: Job, training: Training, found: Trained, folder: Path, repository: Path, events: Events) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,32 +10,37 @@ import torch
 from PIL import Image as PILImage
 from torch import Tensor
 
-from export.generators.architectures import GENERATORS
+from export.aligned import REACH
+from export.fingerprints import aligned
 from export.residual_filters import DnCNN, load_filter
-from export.training.dif import TrainedFingerprint, normalise, train_bank
+from export.training.embedders import train_barlow_twins, train_supervised
 from export.training.generators import train_generators
 from export.training.residual import read_photographs, train_residual_filter
 from harness.data import miniature
-from harness.data.miniature.photographs import PHOTOGRAPHS, SIDE, load
+from harness.data.miniature.designs import DESIGNS
+from harness.data.miniature.photographs import PHOTOGRAPHS, load, tier
 from harness.data.sample import NATURE
+from harness.fingerprints.bank import Bank
 
 HERE = Path(__file__).parents[1]
 WEIGHTS = HERE / "weights"
 GRAPHS = HERE.parent / "harness" / "data" / "miniature" / "generators"
 FILTER = "dncnn_miniature.pt"
-BANKS = {"dncnn": "dif_miniature.npz", "bilateral": "dif_miniature_bilateral.npz"}
-"""Banks by residual filter; the classical one is the baseline of the trained one."""
+BANK = "dif_miniature_bilateral.npz"
+ALIGNED = "dif_miniature_bilateral_aligned.npz"
 
-BASE = 8
-"""Channels of the fingerprints' U-Net: a quarter of the published one's, for 128 px and a processor."""
+READ = 8
+"""Images in memory at once."""
 
 Say = Callable[[str], None]
 
 
-def generators(out: Path = GRAPHS, *, steps: int = 1200, seed: int = 0, say: Say) -> dict[str, float]:
-    """Train the eight generators on the photographs kept for that; returns PSNR in dB by name."""
+def generators(
+    out: Path = GRAPHS, names: Sequence[str] = tuple(DESIGNS), *, steps: int | None = None, seed: int = 0, say: Say
+) -> dict[str, float]:
+    """Train generators on the photographs kept for that, children after parents; returns PSNR in dB by name."""
     return train_generators(
-        out, tuple(GENERATORS), steps, seed, lambda name, step, loss: say(f"{name}: step {step}, loss {loss:.4f}")
+        out, names, steps, seed, lambda name, step, loss: say(f"{name}: step {step}, loss {loss:.4f}")
     )
 
 
@@ -47,6 +52,22 @@ def residual_filter(out: Path = WEIGHTS / FILTER, *, steps: int = 2500, seed: in
     )
     network.save(out)
     return network
+
+
+def embedders(out: Path = WEIGHTS, *, steps: int = 200, seed: int = 0, say: Say) -> None:
+    """Train both embedders on the real crops of the train split."""
+    crops = list(tier("train"))
+    pixels, labels = np.stack([item.pixels for item in crops]), [item.name.partition("-")[0] for item in crops]
+    trained = {
+        "embedder_mini_sl": train_supervised(
+            pixels, labels, steps=steps, seed=seed, report=lambda step, loss: say(f"sl: step {step}, loss {loss:.4f}")
+        ),
+        "embedder_mini_ssl": train_barlow_twins(
+            pixels, steps=steps, seed=seed, report=lambda step, loss: say(f"ssl: step {step}, loss {loss:.4f}")
+        ),
+    }
+    for name, network in trained.items():
+        torch.save(network.state_dict(), out / f"{name}.pt")
 
 
 def filter_of_photographs(folder: Path, out: Path, *, steps: int = 3000, seed: int = 0, say: Say) -> DnCNN:
@@ -64,45 +85,23 @@ def filter_of_photographs(folder: Path, out: Path, *, steps: int = 3000, seed: i
     return network
 
 
-def fingerprints(
-    corpus: Path, residual: str = "dncnn", out: Path = WEIGHTS, *, steps: int = 400, seed: int = 0, say: Say
-) -> dict[str, TrainedFingerprint]:
-    """Train the bank on the corpus' train split, each fingerprint stopped by the val split.
+def align(corpus: Path, out: Path = WEIGHTS, *, say: Say) -> Bank:
+    """Find the centres that the shipped bank over bilateral residuals has when it searches shifts, on the train split.
 
     Args:
         corpus: folder that the miniature corpus is built in.
-        residual: one of BANKS.
-        out: where the filter lies and the bank goes.
-        steps: at most so many optimiser steps a fingerprint.
-        seed: of weights, noise and pairs.
+        out: where the bank lies, and the aligned bank goes.
         say: receives lines.
     """
-    root = miniature.build(corpus, ("train", "val"), lambda done, total: say(f"corpus: {done}/{total}"))
-    network = load_filter(str(out / FILTER) if residual == "dncnn" else residual)
-    names = (NATURE, *miniature.GENERATORS)
-    train, validation = (
-        {name: residuals(network, sorted((root / split / name).glob("*.png"))) for name in names}
-        for split in ("train", "val")
-    )
-    bank, trained = train_bank(
-        train,
-        validation,
-        miniature.GENERATORS,
-        (SIDE, SIDE),
-        report=lambda name, step, loss, value: say(f"{name}: step {step}, loss {loss:.3f}, val AUROC {value:.3f}"),
-        steps=steps,
-        seed=seed,
-        base=BASE,
-    )
-    bank.save(out / BANKS[residual])
-    return trained
+    root = miniature.build(corpus, ("train",), lambda done, total: say(f"corpus: {done}/{total}"))
+    bank = Bank.load(out / BANK)
 
+    def batches(name: str) -> Iterator[Tensor]:
+        paths = sorted((root / "train" / name).glob("*.png"))
+        for start in range(0, len(paths), READ):
+            yield torch.from_numpy(np.stack([np.asarray(PILImage.open(path)) for path in paths[start : start + READ]]))
 
-def residuals(network: torch.nn.Module, paths: Sequence[Path], batch: int = 32) -> Tensor:
-    """Return the normalised residuals of images of one size, float32 (n, 3 * H * W)."""
-    parts = []
-    with torch.no_grad():
-        for start in range(0, len(paths), batch):
-            images = np.stack([np.asarray(PILImage.open(path)) for path in paths[start : start + batch]])
-            parts.append(normalise(network(torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255).numpy()))
-    return torch.cat(parts)
+    images = {name: batches(name) for name in (NATURE, *bank.names)}
+    found = aligned(bank, load_filter("bilateral"), images, REACH)
+    found.save(out / ALIGNED)
+    return found

@@ -1,13 +1,14 @@
-"""The types of a training file: which detectors, from which images, by which recipe. Values only."""
+"""The types of a training file: what is trained, from which images, and how. Values only."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BeforeValidator,
     Field,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     ValidationError,
@@ -16,6 +17,7 @@ from pydantic import (
 )
 
 from export.detectors.architecture import Scale
+from export.training.attributor_spec import AttributorSpec
 from export.training.recipe import Recipe
 from harness.frozen import Frozen, Several
 from harness.names import did_you_mean
@@ -50,18 +52,36 @@ def _overrides(value: Any) -> Any:
     return value
 
 
-class DetectorSpec(Frozen):
+class FromData(Frozen):
+    """What is trained on the real images of a data set and the fakes of some of its generators.
+
+    Attributes:
+        data: name of the data set.
+        generators: wildcards over its generators.
+        split: whose images train.
+        validation: ``{split: val}`` or ``{share: 0.05}``; never the split that suites test.
+    """
+
+    data: str
+    generators: tuple[str, ...] = ("*",)
+    split: Split = "train"
+    validation: FromSplit | FromShare = FromSplit()
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        if isinstance(self.validation, FromSplit) and self.validation.split == self.split:
+            raise ValueError("validation images must not be trained on: take another split, or {share: 0.05}")
+        return self
+
+
+class DetectorSpec(FromData):
     """Detectors of one or more architectures, trained alike.
 
     Attributes:
         architecture: wildcard over the architectures, or several.
         scale: as published, or the miniature's.
-        data: name of the data set.
-        generators: wildcards over its generators.
         mixed: one detector of them all; otherwise one for each.
         tag: last part of the entries' names; ``{generator}`` and ``{seed}`` stand for what they say.
-        split: whose images train.
-        validation: ``{split: val}`` or ``{share: 0.05}``; never the split that suites test.
         images: at most so many images of each class, by a seeded hash.
         classes: at most so many sources or classes of images, by a seeded hash; real and fake alike.
         init: ``scratch``, ``imagenet``, or a file of weights that an earlier training left.
@@ -72,12 +92,8 @@ class DetectorSpec(Frozen):
 
     architecture: Annotated[Several[str], Field(min_length=1)] = ("*",)
     scale: Scale = "full"
-    data: str
-    generators: tuple[str, ...] = ("*",)
     mixed: bool = False
     tag: str = Field(default="{generator}", pattern=r"^([a-z0-9_]|\{generator\}|\{seed\})+$")
-    split: Split = "train"
-    validation: FromSplit | FromShare = FromSplit()
     images: PositiveInt | None = None
     classes: PositiveInt | None = None
     init: str = ""
@@ -88,13 +104,48 @@ class DetectorSpec(Frozen):
     seed: Annotated[Several[int], Field(min_length=1)] = (0,)
 
     @model_validator(mode="after")
-    def _apart(self) -> DetectorSpec:
-        if isinstance(self.validation, FromSplit) and self.validation.split == self.split:
-            raise ValueError("validation images must not be trained on: take another split, or {share: 0.05}")
+    def _one_name_each(self) -> DetectorSpec:
         if not self.mixed and "{generator}" not in self.tag:
             raise ValueError("one detector for each generator needs {generator} in its tag")
         if len(self.seed) > 1 and "{seed}" not in self.tag:
             raise ValueError("one detector for each seed needs {seed} in its tag")
+        return self
+
+
+class FingerprintSpec(FromData):
+    """Banks of DIF fingerprints: one fingerprint for each generator, over one residual filter.
+
+    Attributes:
+        filter: residual filter: ``dncnn`` (the one that ships), ``bilateral``, or a file of DnCNN weights.
+        tag: last part of the entries' names; ``{samples}`` and ``{seed}`` stand for what they say.
+        samples: at most so many images of each class, by a seeded hash; None: all. Or several: a bank each.
+        size: side of the centre crop in pixels.
+        base: channels of the U-Net's first level.
+        steps: at most so many optimiser steps a fingerprint.
+        batch: residuals a step, half of them real.
+        margin: of the hinge on correlations.
+        lr: learning rate.
+        patience: looks without a better validation AUROC before a fingerprint is done; one look takes 25 steps.
+        seed: of images, weights, noise and pairs, or several: one bank each.
+    """
+
+    filter: str = Field(default="dncnn", min_length=1)
+    tag: str = Field(pattern=r"^([a-z0-9_]|\{samples\}|\{seed\})+$")
+    samples: Annotated[Several[PositiveInt | None], Field(min_length=1)] = (None,)
+    size: Annotated[int, Field(ge=16, multiple_of=16)] = 256
+    base: PositiveInt = 32
+    steps: PositiveInt = 1600
+    batch: Annotated[int, Field(ge=2, multiple_of=2)] = 64
+    margin: PositiveFloat = 0.01
+    lr: PositiveFloat = 5e-4
+    patience: PositiveInt = 6
+    seed: Annotated[Several[NonNegativeInt], Field(min_length=1)] = (0,)
+
+    @model_validator(mode="after")
+    def _one_name_each(self) -> FingerprintSpec:
+        for key in ("samples", "seed"):
+            if len(getattr(self, key)) > 1 and f"{{{key}}}" not in self.tag:
+                raise ValueError(f"one bank for each of several {key} needs {{{key}}} in its tag")
         return self
 
 
@@ -107,7 +158,7 @@ class Training(Frozen):
         repository: where entries go, relative to the file.
         licence: of the weights.
         data: data sets by name.
-        detectors: what is trained.
+        detectors, fingerprints, attributors: what is trained.
         precision: of Lightning Fabric: ``32-true``, ``16-mixed`` or ``bf16-mixed`` (AMP).
         accumulate: parts that a batch is taken in, for less memory.
         checkpoint_minutes: so much is lost at most when the process is killed.
@@ -120,7 +171,9 @@ class Training(Frozen):
     repository: str = "../model_repository"
     licence: str = "unknown"
     data: dict[str, DataSpec]
-    detectors: Annotated[tuple[DetectorSpec, ...], Field(min_length=1)]
+    detectors: tuple[DetectorSpec, ...] = ()
+    fingerprints: tuple[FingerprintSpec, ...] = ()
+    attributors: tuple[AttributorSpec, ...] = ()
     precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"
     accumulate: PositiveInt = 1
     checkpoint_minutes: PositiveFloat = 5.0
@@ -129,7 +182,15 @@ class Training(Frozen):
 
     @model_validator(mode="after")
     def _data_exist(self) -> Training:
-        for detector in self.detectors:
-            if detector.data not in self.data:
-                raise ValueError(f"detectors take data {detector.data!r}, and data names {', '.join(self.data)}")
+        for key in ("detectors", "fingerprints", "attributors"):
+            for item in getattr(self, key):
+                for name in (item.data, getattr(item, "reference", "")):
+                    if name and name not in self.data:
+                        raise ValueError(f"{key} take data {name!r}, and data names {', '.join(self.data)}")
+        return self
+
+    @model_validator(mode="after")
+    def _something_to_train(self) -> Training:
+        if not (self.detectors or self.fingerprints or self.attributors):
+            raise ValueError("nothing is to be trained: add `detectors`, `fingerprints` or `attributors`")
         return self

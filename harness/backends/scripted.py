@@ -105,7 +105,7 @@ class ScriptedBackend:
                 raise EndpointRefused(what)
         values = inputs[self.script.card.input]
         scores = np.array([self._score(value) for value in values], np.float32)
-        answer = np.repeat(scores[:, None], len(self.script.card.heads), axis=1)
+        answer = np.repeat(scores[:, None], self.script.card.outputs, axis=1)
         if fault == "nan":
             answer[0] = np.nan
         return {self.script.card.output: answer[:-1] if fault == "shape" else answer}

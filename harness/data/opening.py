@@ -12,6 +12,7 @@ from harness.data.folder import FolderDataset
 from harness.data.layouts import LAYOUTS, Found, table
 from harness.data.manifest import VERSION, Manifest, listing_key, write_manifest
 from harness.data.sample import Dataset
+from harness.data.splits import assign
 from harness.errors import DataError, problem
 from harness.events import Events
 from harness.spec.suite import DataSpec
@@ -34,33 +35,39 @@ def open_dataset(
         here: folder of the suite file; relative roots start there.
         cache: folder of manifests and of the miniature corpora.
         events: receives progress while a manifest is built.
-        splits: of the miniature corpus, which are built where they are not there; training alone needs ``train``.
+        splits: of the miniature corpus, which are built where they are not there; training alone needs ``train``. A
+            corpus that has none of them gives those that it has.
 
     Raises:
         DataError: it is not there, or not laid out as the suite says.
     """
     spec = spec.resolved()
+
+    def split(found: Iterator[Found]) -> Iterator[Found]:
+        return assign(name, found, spec.splits) if spec.splits else found
+
     if spec.layout == "miniature":
         content = miniature.CONTENTS[spec.root]
+        splits = [split for split in splits if split in content.splits] or content.splits
         events.begin("building the miniature corpus", 0, "images")
-        root = miniature.build(cache, splits, events.advance, content.photographs)
+        root = miniature.build(cache, splits, events.advance, content)
         events.end()
-        key = "-".join([root.name, *(split for split in splits if split == "train")])
-        manifest = _manifest(root, partial(miniature.find, root, splits), cache, key, events)
+        key = "-".join([root.name, *splits])
+        manifest = _manifest(root, partial(miniature.find, root, splits, content.generators), cache, key, events)
         return FolderDataset(name, root, manifest, content.note)
     if spec.layout == "huggingface":
         loaded = huggingface.load(spec.root, spec.columns)
-        said = (VERSION, sorted(spec.columns.items()), {k: v._fingerprint for k, v in loaded.items()})
+        said = (VERSION, sorted(spec.columns.items()), {k: v._fingerprint for k, v in loaded.items()}, spec.splits)
         manifest = _build(
             cache / f"{hashlib.sha256(repr(said).encode()).hexdigest()}.parquet",
-            huggingface.find(loaded, spec.columns),
+            split(huggingface.find(loaded, spec.columns)),
             lambda path: huggingface.stored(loaded, spec.columns, path),
             events,
         )
         return huggingface.HuggingFaceDataset(name, loaded, spec.columns, manifest)
     if spec.layout == "found":
         listed = found_table(cache.parent / "runs", here, spec.root)
-        manifest = _manifest(listed.parent, partial(table, listed, spec.columns), cache, None, events)
+        manifest = _manifest(listed.parent, lambda: split(table(listed, spec.columns)), cache, None, events)
         note = f"Data {name}: images found by run {Path(spec.root).name}, neither resized nor cropped."
         return FolderDataset(name, listed.parent, manifest, note, ready=True)
     root = here / Path(spec.root).expanduser()
@@ -71,7 +78,7 @@ def open_dataset(
         root = root.parent
     else:
         find = partial(LAYOUTS[spec.layout], root)
-    return FolderDataset(name, root, _manifest(root, find, cache, None, events))
+    return FolderDataset(name, root, _manifest(root, lambda: split(find()), cache, None, events))
 
 
 def _manifest(

@@ -176,6 +176,19 @@ class Crop(Operation):
         return np.ascontiguousarray(centre_crop(image, self.size))
 
 
+class Pad(Operation):
+    """Put black around an image that is smaller than ``size`` pixels a side, evenly."""
+
+    name = "pad"
+    size: PositiveInt
+
+    def __call__(self, image: Image, seed: int) -> Image:
+        """Return the image in the middle of a larger one."""
+        missing = [max(self.size - length, 0) for length in image.shape[:2]]
+        padded: Image = np.pad(image, (*((length // 2, length - length // 2) for length in missing), (0, 0)))
+        return padded
+
+
 class Chain:
     """Operations one after the other."""
 
@@ -228,7 +241,7 @@ class Harmonise(Frozen):
 
 
 DEGRADATIONS: dict[str, type[Operation]] = {
-    kind.name: kind for kind in (Unchanged, Jpeg, Webp, Png, Blur, Noise, Downsample, Shift, Crop)
+    kind.name: kind for kind in (Unchanged, Jpeg, Webp, Png, Blur, Noise, Downsample, Shift, Crop, Pad)
 }
 """Operations by name; a new one is a class and its entry here."""
 

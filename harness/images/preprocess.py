@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 from pydantic import PositiveInt
 
+from harness.errors import ImageError, problem
 from harness.frozen import Frozen
 
 Image = NDArray[np.uint8]
@@ -28,7 +29,8 @@ class Preprocess(Frozen):
     Attributes:
         resize: the shorter side becomes this many pixels (aspect kept, Pillow's anti-aliased filter).
         filter: the resampling filter of ``resize``.
-        crop: side of the square centre crop in pixels; smaller images are padded with zeros evenly.
+        crop: side of the square centre crop in pixels.
+        pad: whether images smaller than that are padded with zeros evenly; else they are refused.
         dtype: ``uint8`` pixels, or ``float32`` values scaled into ``range``.
         layout: ``NHWC`` or ``NCHW`` of the batch.
         range: value that 0 and 255 map to (``float32`` only).
@@ -38,6 +40,7 @@ class Preprocess(Frozen):
     resize: PositiveInt | None = None
     filter: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bilinear"
     crop: PositiveInt | None = None
+    pad: bool = True
     dtype: Literal["uint8", "float32"] = "uint8"
     layout: Literal["NHWC", "NCHW"] = "NHWC"
     range: tuple[float, float] = (0.0, 1.0)
@@ -52,7 +55,7 @@ class Preprocess(Frozen):
     @property
     def pixels(self) -> Preprocess:
         """The same resizing and cropping, and nothing else: what is left are pixels, uint8 (height, width, 3)."""
-        return Preprocess(resize=self.resize, filter=self.filter, crop=self.crop)
+        return Preprocess(resize=self.resize, filter=self.filter, crop=self.crop, pad=self.pad)
 
 
 def preprocess(image: Image, spec: Preprocess) -> NDArray[Any]:
@@ -64,8 +67,15 @@ def preprocess(image: Image, spec: Preprocess) -> NDArray[Any]:
 
     Returns:
         (height, width, 3) for ``NHWC`` or (3, height, width) for ``NCHW``, of ``spec.dtype``; contiguous.
+
+    Raises:
+        ImageError: ``too_small``, where nothing is padded.
     """
-    pixels = centre_crop(resize_shorter(image, spec.resize, spec.filter), spec.crop)
+    resized = resize_shorter(image, spec.resize, spec.filter)
+    if spec.crop and not spec.pad and min(resized.shape[:2]) < spec.crop:
+        got, do = f"{resized.shape[1]} x {resized.shape[0]}", "Leave it out, or enlarge it"
+        raise ImageError("too_small", problem("image", f"at least {spec.crop} pixels a side", got, do))
+    pixels = centre_crop(resized, spec.crop)
     if spec.dtype == "float32":
         low, high = spec.range
         values = pixels.astype(np.float32) * np.float32((high - low) / 255.0) + np.float32(low)

@@ -50,6 +50,7 @@ def _curves(detection: Detection, name: str) -> Iterator[Curves]:
         for label, detectors in lines.items()
         for condition in detection.task.degradations
     }
+    short = brief(detection.task.degradations)
     for where in ("in_domain", "cross"):
         for operation, members in operations.items():
             conditions = [CLEAN, *members]
@@ -59,7 +60,7 @@ def _curves(detection: Detection, name: str) -> Iterator[Curves]:
                 yield Curves(
                     name=f"{name}_{operation}_{where}",
                     title=f"AUROC under {operation}: {WORDS[where]}",
-                    x_labels=(CLEAN, *(item.removeprefix(f"{operation} ") for item in members)),
+                    x_labels=tuple(short.get(item, item).removeprefix(f"{operation} ") for item in conditions),
                     series=known,
                     y_title="AUROC",
                 )

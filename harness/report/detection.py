@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from harness.claims import Checked
 from harness.data.audit import Audit
+from harness.fingerprints.bank import Bank
 from harness.images.degrade import CLEAN
 from harness.report.audit import audit_tables
 from harness.report.claims import claim_sections
@@ -15,13 +16,16 @@ from harness.report.correlation import correlation_section
 from harness.report.cross import cross_sections
 from harness.report.degraded import degraded_blocks
 from harness.report.figures import figures_table, harmonised, shown
+from harness.report.gallery import gallery_section
 from harness.report.learning import learning_section
+from harness.report.lineage import lineage_sections
 from harness.report.tree import Block, Cell, Column, Section, Sheet, Table, Text, Tile
 from harness.tasks.contrasts import Experiment
 from harness.tasks.correlation import Correlation
 from harness.tasks.detection import Detection, Detector, cross_generator, in_domain
 from harness.tasks.leaderboard import comparisons, standings
 from harness.tasks.learning import LearningCurve
+from harness.tasks.lineage import Lineage
 from harness.tasks.thresholds import describe
 
 
@@ -37,6 +41,8 @@ class TaskResult:
         correlation: how alike generators look; None where the task does not ask, or has too few detectors.
         experiment: arms held against each other; None where the task names none.
         learning: detectors by how much they were trained on; None where the task does not ask.
+        lineages: who finds whose images; none where the task does not ask.
+        banks: fingerprints by model; those of endpoints elsewhere are not at hand.
     """
 
     detection: Detection
@@ -46,6 +52,8 @@ class TaskResult:
     correlation: Correlation | None = None
     experiment: Experiment | None = None
     learning: LearningCurve | None = None
+    lineages: Sequence[Lineage] = ()
+    banks: Mapping[str, Bank] = field(default_factory=dict)
 
 
 def detection_sections(result: TaskResult, many: bool) -> Iterator[Section]:
@@ -64,6 +72,8 @@ def detection_sections(result: TaskResult, many: bool) -> Iterator[Section]:
         yield learning_section(result.learning, name, prefix)
     if detection.task.correlation:
         yield correlation_section(result.correlation, name, prefix)
+    if detection.task.lineage is not None:
+        yield from lineage_sections(result.lineages, result.banks, name, prefix)
     yield Section(f"{prefix}Leaderboard", tuple(_leaderboard(result, name)), _intro(detection))
     yield from cross_sections(detection, name, prefix)
     if len(detection.task.degradations) > 1:
@@ -71,6 +81,10 @@ def detection_sections(result: TaskResult, many: bool) -> Iterator[Section]:
     if result.audit is not None:
         yield Section(f"{prefix}Confound audit", tuple(audit_tables(result.audit, name)), _AUDIT)
     yield from claim_sections(result.claims, name, prefix)
+    if detection.task.gallery:
+        yield gallery_section(
+            result.banks, list(dict.fromkeys(item.model for item in detection.detectors)), name, prefix
+        )
     if result.tiles:
         title = "Clean images farthest on the wrong side of the threshold"
         sheet = Sheet(f"{name}_mistakes", title, tuple(result.tiles))

@@ -1,4 +1,4 @@
-"""A report's tables, matrices, curves and trees as tidy data frames at full precision; rounds nothing."""
+"""A report's tables, matrices, curves, trees and points as tidy data frames at full precision; rounds nothing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import pandas as pd
 
-from harness.report.tree import Block, Cell, Column, Curves, Dendrogram, Matrix, Table
+from harness.report.tree import Block, Cell, Column, Curves, Dendrogram, Matrix, Scatter, Table
 from harness.stats.intervals import Estimate
 
 Row = dict[str, str | int | float | None]
@@ -18,7 +18,7 @@ def frame(block: Block) -> pd.DataFrame | None:
 
     An estimate becomes its value under the column's key and ``_low``, ``_high`` and ``_n`` beside it. A matrix has one
     row a cell (``row``, ``column``, ``marked``, the figure), curves one row a point (``series``, ``x``, the figure), a
-    dendrogram one row a merge (``left``, ``right``, ``distance``).
+    dendrogram one row a merge (``left``, ``right``, ``distance``), a scatter one a point (``series``, ``x``, ``y``).
     """
     match block:
         case Table():
@@ -41,6 +41,9 @@ def frame(block: Block) -> pd.DataFrame | None:
                 for merge in block.merges
             ]
             keys = ["left", "right", "distance"]
+        case Scatter():
+            rows = [{"series": name, "x": x, "y": y} for name, points in block.points.items() for x, y in points]
+            keys = ["series", "x", "y"]
         case _:
             return None
     return pd.DataFrame(rows, columns=keys, dtype=object)

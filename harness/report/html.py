@@ -22,6 +22,7 @@ from harness.report.tree import (
     Matrix,
     Pairs,
     Report,
+    Scatter,
     Section,
     Sheet,
     Table,
@@ -114,7 +115,7 @@ def _block(block: Block) -> Markup:
             return tag("div", _prose(block.body, "prose"))
         case Table():
             return _table(block)
-        case Matrix() | Curves() | Dendrogram():
+        case Matrix() | Curves() | Dendrogram() | Scatter():
             picture = tag("div", drawing(block), class_="scroll")
             half = isinstance(block, Curves) and not is_wide(block)
             return _figure(block.name, block.title, picture, "card half" if half else "card")

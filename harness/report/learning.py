@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 
-from harness.report.figures import BRIEF, CROSSED, WORDS, kind_of
+from harness.report.figures import BRIEF, CROSSED, SHORT, WORDS, kind_of, title_of
 from harness.report.tree import Block, Cell, Column, Curves, Section, Table, Text
 from harness.stats import Estimate
 from harness.tasks.cross import means
-from harness.tasks.learning import LearningCurve, Line, Point
+from harness.tasks.learning import METRIC, LearningCurve, Line, Point
 
 COUNTED = {"images": "training images", "contents": "training contents"}
 
@@ -73,27 +74,28 @@ def _row(line: Line, point: Point) -> dict[str, Cell]:
 
 
 def _curves(found: LearningCurve, name: str) -> Iterator[Curves]:
-    """One picture of the generators trained on, one of the new ones."""
+    """For each metric one picture of the generators trained on, one of the new ones."""
     numbers = sorted({point.number for line in found.lines for point in line.points})
-    for domain, words in WORDS.items():
-        series = {line.name: tuple(_at(line, number, domain) for number in numbers) for line in found.lines}
+    for domain, metric in product(WORDS, CROSSED):
+        series = {line.name: tuple(_at(line, number, domain, metric) for number in numbers) for line in found.lines}
         known = {label: values for label, values in series.items() if any(value is not None for value in values)}
         if known:
             yield Curves(
-                name=f"{name}_learning_{domain}",
-                title=f"AUROC by number of {COUNTED[found.quantity]}: {words}",
+                name=f"{name}_learning_{domain}" + ("" if metric == METRIC else f"_{metric}"),
+                title=f"{title_of(metric)} by number of {COUNTED[found.quantity]}: {WORDS[domain]}",
                 x_labels=tuple(f"{number:,}" for number in numbers),
                 series=known,
-                y_title="AUROC",
+                y_title=SHORT[metric],
                 x_title=COUNTED[found.quantity],
+                kind=kind_of(metric),
             )
 
 
-def _at(line: Line, number: int, domain: str) -> Estimate | None:
-    """Return a line's AUROC at a number; None where it has no point there."""
+def _at(line: Line, number: int, domain: str, metric: str) -> Estimate | None:
+    """Return a line's mean at a number; None where it has no point there."""
     for point in line.points:
         if point.number == number:
-            return means(point.detectors, "auroc").of(domain)
+            return means(point.detectors, metric).of(domain)
     return None
 
 

@@ -8,7 +8,20 @@ from collections.abc import Iterator, Sequence
 from tabulate import tabulate
 
 from harness.report.cells import LONG, best_rows, plain, show, show_whole
-from harness.report.tree import Block, Cell, Curves, Dendrogram, Kind, Matrix, Pairs, Report, Sheet, Table, Text
+from harness.report.tree import (
+    Block,
+    Cell,
+    Curves,
+    Dendrogram,
+    Kind,
+    Matrix,
+    Pairs,
+    Report,
+    Scatter,
+    Sheet,
+    Table,
+    Text,
+)
 
 _INLINE = re.compile(r"[\\`*\[\]|~$]|(?<!\w)_|_(?!\w)")
 _LEADING = re.compile(r"^(\d*)([-+#=.)])(?=[\s#=-]|$)")
@@ -58,6 +71,11 @@ def _block(block: Block) -> Iterator[str]:
                 for merge in block.merges
             ]
             yield _grid(["merged", "with", block.x_title], rows, "left", "left")
+        case Scatter():
+            yield f"### {escape(block.title)}"
+            rows = [[escape(name), f"{len(points):,}"] for name, points in block.points.items()]
+            yield _grid(["points of", "how many"], rows, "left")
+            yield f"Drawn in `pictures/{block.name}.svg`; where they lie is in `tables/{block.name}.csv`."
         case Sheet():
             yield f"### {escape(block.title)}"
             captions = (": ".join(filter(None, (tile.caption, tile.detail))) for tile in block.tiles)

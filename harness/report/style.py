@@ -10,7 +10,8 @@ from harness.report.dendrogram import dendrogram
 from harness.report.heatmap import heatmap, level_class
 from harness.report.markup import Markup, tag
 from harness.report.plot import plot, series_class
-from harness.report.tree import Curves, Dendrogram, Matrix, Picture
+from harness.report.scatter import scatter
+from harness.report.tree import Curves, Dendrogram, Matrix, Picture, Scatter
 
 ALONE = "svg{font-family:var(--sans);background:var(--sheet)}"
 """What a picture has of the document around it."""
@@ -36,6 +37,8 @@ def drawing(block: Picture) -> Markup:
             return plot(block)
         case Dendrogram():
             return dendrogram(block)
+        case Scatter():
+            return scatter(block)
 
 
 def alone(picture: Markup) -> str:

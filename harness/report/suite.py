@@ -34,7 +34,7 @@ def suite_report(
         notes=(*suite.report.notes, *data_notes),
         sections=(
             *sections,
-            Section("Models", (_models(models),), detail=True),
+            *([Section("Models", (_models(models),), detail=True)] if models else []),
             Section("Environment", (_environment(environment),), detail=True),
         ),
     )

@@ -16,7 +16,20 @@ from rich.text import Text as Line
 
 from harness.report.cells import LONG, best_rows, plain, show, show_spread, show_whole
 from harness.report.colour import heat_level, heat_swatch
-from harness.report.tree import Block, Cell, Curves, Dendrogram, Kind, Matrix, Pairs, Report, Sheet, Table, Text
+from harness.report.tree import (
+    Block,
+    Cell,
+    Curves,
+    Dendrogram,
+    Kind,
+    Matrix,
+    Pairs,
+    Report,
+    Scatter,
+    Sheet,
+    Table,
+    Text,
+)
 
 Shown = Callable[[Cell, Kind], str]
 """One way to write a cell."""
@@ -82,6 +95,9 @@ def _block(block: Block, width: int) -> Iterator[RenderableType]:
             yield from _fitted(block.title, width, lambda shown: _curves(block, shown))
         case Dendrogram():
             yield from _fitted(block.title, width, lambda shown: _merges(block, shown), ways=(show,))
+        case Scatter():
+            points = sum(map(len, block.points.values()))
+            yield _line(f"{block.title}: {points:,} points, in pictures/{block.name}.svg", "dim")
         case Sheet():
             yield _line(f"{block.title}: {len(block.tiles)} images, in report.html", "dim")
         case Pairs():

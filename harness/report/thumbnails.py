@@ -98,7 +98,7 @@ def search_tiles(rows: Sequence[SearchFigures], cards: Mapping[str, Card], data:
         except (ImageError, KeyError):
             continue
         pixels = image if data.ready else preprocess(image, spec)
-        yield Tile(_png(pixels), seed, "original")
+        yield Tile(png(pixels), seed, "original")
         for searcher, item in ((row.searcher, item) for row in rows for item in row.shown if item.sample == seed):
             found = decode(item.png)
             difference = found.astype(np.int16) - pixels
@@ -108,7 +108,7 @@ def search_tiles(rows: Sequence[SearchFigures], cards: Mapping[str, Card], data:
                 classes[said] if classes else f"class {said}" for said in (item.white_class, item.black_class)
             )
             detail = f"{white} / {black}; {item.psnr:.1f} dB, difference x {gain:.3g}"
-            yield Tile(_png(np.concatenate([found, amplified]), 2 * SIDE), searcher, detail)
+            yield Tile(png(np.concatenate([found, amplified]), 2 * SIDE), searcher, detail)
 
 
 def thumbnail(data: bytes) -> bytes:
@@ -117,10 +117,11 @@ def thumbnail(data: bytes) -> bytes:
     Raises:
         ImageError: it can't be decoded.
     """
-    return _png(decode(data))
+    return png(decode(data))
 
 
-def _png(pixels: Image, height: int = SIDE) -> bytes:
+def png(pixels: Image, height: int = SIDE) -> bytes:
+    """Return pixels as a PNG, made smaller where they are wider than SIDE or higher than ``height``."""
     picture = PILImage.fromarray(np.ascontiguousarray(pixels))
     picture.thumbnail((SIDE, height))
     buffer = io.BytesIO()

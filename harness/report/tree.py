@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -161,6 +162,27 @@ class Dendrogram:
 
 
 @dataclass(frozen=True, slots=True)
+class Scatter:
+    """Points in a plane whose axes mean nothing by themselves, in named groups.
+
+    Attributes:
+        name: unique in the report; its file and anchor.
+        title: its caption.
+        points: (x, y) of each group's points, finite.
+    """
+
+    name: str
+    title: str
+    points: Mapping[str, tuple[tuple[float, float], ...]]
+
+    def __post_init__(self) -> None:
+        for label, points in self.points.items():
+            if not all(math.isfinite(value) for point in points for value in point):
+                what = f"scatter {self.name}, {label}"
+                raise ValueError(problem(what, "finite points", "others", "Leave out what has no place"))
+
+
+@dataclass(frozen=True, slots=True)
 class Tile:
     """A thumbnail: PNG bytes, a caption and a line of detail."""
 
@@ -187,7 +209,7 @@ class Pairs:
     title: str = ""
 
 
-Picture = Matrix | Curves | Dendrogram
+Picture = Matrix | Curves | Dendrogram | Scatter
 """What is drawn."""
 
 Block = Text | Table | Picture | Sheet | Pairs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Annotated, Any, Literal
 
@@ -10,6 +11,7 @@ from pydantic import (
     Field,
     GetJsonSchemaHandler,
     NonNegativeFloat,
+    PositiveFloat,
     PositiveInt,
     model_validator,
 )
@@ -22,7 +24,7 @@ from harness.frozen import Frozen
 from harness.images.preprocess import Preprocess
 from harness.names import did_you_mean
 from harness.spec.report import ReportSpec
-from harness.spec.tasks import Name, TaskSpec
+from harness.spec.tasks import GrayTask, Name, Split, TaskSpec
 
 LAYOUTS = {
     "genimage": "<generator>/{train,val}/{ai,nature}, with the folder names of the GenImage downloads",
@@ -32,12 +34,14 @@ LAYOUTS = {
     "found": "images that a disagreement run found, asked about as they are: `{found: RUN}`",
     "huggingface": "a data set of the `datasets` library; needs the extra `datasets`",
     "miniature": "built on this machine from photographs inside scikit-image and scikit-learn; needs no root; "
-    "`root: other` is the same of other content",
+    "`root: other` is the same of other content, `root: attribution` has more generators of four families "
+    "(`attribution_192`: its test split at 192 px), `root: lineage` has generators fine-tuned from others, "
+    "`root: reference` is the real photographs that the generators learned from",
 }
 """How a data set can lie on disk, in words."""
 
-MINIATURES = ("", "other")
-"""Roots of the miniature: its corpus, and the one of other content."""
+MINIATURES = ("", "other", "attribution", "attribution_192", "lineage", "reference")
+"""Roots of the miniature: its corpus has none."""
 
 
 def _layout(value: str) -> str:
@@ -53,16 +57,31 @@ class SampleSpec(Frozen):
     seed: int = 0
 
 
+class Splits(Frozen):
+    """Shares of a data set's sources that are trained on, validated with and tested on."""
+
+    train: PositiveFloat
+    val: PositiveFloat
+    test: PositiveFloat
+
+    @model_validator(mode="after")
+    def _whole(self) -> Splits:
+        if not math.isclose(total := self.train + self.val + self.test, 1.0):
+            raise ValueError(f"splits must sum to 1, not {total:g}")
+        return self
+
+
 class DataSpec(Frozen):
     """Where images come from.
 
     Attributes:
         layout: how the folder is laid out; ``miniature`` needs no folder.
         root: folder, manifest file (``manifest``), data set name (``huggingface``) or run (``found``: its name, or
-            its folder), or which miniature (``other``; the corpus itself needs none); paths are relative to the suite
+            its folder), or which miniature (one of MINIATURES); paths are relative to the suite
             file. ``{found: RUN}`` is short for layout and root.
         sample: how many images of each subset.
         columns: names of the data set's columns, for ``manifest`` and ``huggingface``: ours to theirs.
+        splits: shares of its sources, where the layout has no splits of its own; chosen by a hash of the source.
         otherwise: used in its place where ``root`` is empty.
     """
 
@@ -70,6 +89,7 @@ class DataSpec(Frozen):
     root: str = ""
     sample: SampleSpec = SampleSpec()
     columns: dict[str, str] = {}
+    splits: Splits | None = None
     otherwise: DataSpec | None = None
 
     @model_validator(mode="before")
@@ -83,7 +103,10 @@ class DataSpec(Frozen):
     @model_validator(mode="after")
     def _has_a_place(self) -> DataSpec:
         if self.layout == "miniature" and self.root not in MINIATURES:
-            raise ValueError(f"layout miniature needs no root, or `root: other`, not {self.root!r}")
+            known = ", ".join(MINIATURES[1:])
+            raise ValueError(f"layout miniature needs no root, or one of {known}, not {self.root!r}")
+        if self.layout == "miniature" and self.splits is not None:
+            raise ValueError("layout miniature has splits of its own: leave `splits` out")
         if self.layout != "miniature" and not self.root and self.otherwise is None:
             raise ValueError(f"layout {self.layout} needs a root, or an `otherwise` for when the root is empty")
         return self
@@ -93,6 +116,35 @@ class DataSpec(Frozen):
         if self.layout != "miniature" and not self.root and self.otherwise is not None:
             return self.otherwise.resolved()
         return self
+
+
+class ReferenceSpec(Frozen):
+    """Real images that artifacts are taken against, in one space.
+
+    Attributes:
+        data: name of the data set; only its real images count.
+        split: which of its splits; none of its images may be tested.
+        space: where neighbours are near: pixels, log magnitudes of the spectrum, or an embedding.
+        embedder: name of the model that embeds; for ``embedding`` alone.
+        index: ``exact`` search, or an ``approximate`` one whose recall is stated.
+    """
+
+    data: str
+    split: Split = "train"
+    space: Literal["rgb", "frequency", "embedding"]
+    embedder: Annotated[str, Field(pattern=NAME_PATTERN)] | None = None
+    index: Literal["exact", "approximate"] = "exact"
+
+    @model_validator(mode="after")
+    def _embedder_of_embeddings(self) -> ReferenceSpec:
+        if (self.space == "embedding") != (self.embedder is not None):
+            raise ValueError("space embedding needs an embedder, the others take none")
+        return self
+
+    @property
+    def name(self) -> str:
+        """What it is, in messages."""
+        return f"reference {' '.join(filter(None, (self.space, self.embedder)))} of {self.data}/{self.split}"
 
 
 class ThirdParty(Frozen):
@@ -178,8 +230,9 @@ class Suite(Frozen):
         description: one or two sentences for the report.
         seed: of every resampling.
         repository: the model repository, relative to the suite file.
-        data: data sets by name.
-        models: the models.
+        data: data sets by name; none where no task asks about images.
+        models: the models; none where no task asks one.
+        references: real images that the models' artifacts are taken against.
         tasks: what is asked.
         report: what the report shows.
         resamples: bootstrap resamples behind an interval.
@@ -190,8 +243,9 @@ class Suite(Frozen):
     description: str = ""
     seed: int = 0
     repository: str = "../model_repository"
-    data: dict[Name, DataSpec] = Field(min_length=1)
-    models: tuple[ModelSpec, ...] = Field(min_length=1)
+    data: dict[Name, DataSpec] = {}
+    models: tuple[ModelSpec, ...] = ()
+    references: tuple[ReferenceSpec, ...] = ()
     tasks: tuple[TaskSpec, ...] = Field(min_length=1)
     report: ReportSpec = ReportSpec()
     resamples: Annotated[int, Field(ge=100, le=20_000)] = 1000
@@ -200,8 +254,17 @@ class Suite(Frozen):
     @model_validator(mode="after")
     def _names_meet(self) -> Suite:
         for task in self.tasks:
+            if isinstance(task, GrayTask):
+                continue
+            if not self.models:
+                raise ValueError(f"task {task.name!r} asks models, and the suite names none; list some under `models`")
             if task.data not in self.data:
                 raise ValueError(f"task {task.name!r} asks for data {task.data!r}, the suite has {sorted(self.data)}")
+        for reference in self.references:
+            if reference.data not in self.data:
+                raise ValueError(f"{reference.name}: the suite has data {sorted(self.data)}")
+        if len(set(self.references)) != len(self.references):
+            raise ValueError("the same reference stands twice")
         names = [task.name for task in self.tasks]
         if len(set(names)) != len(names):
             raise ValueError(f"two tasks share a name: {names}; give each its own")

@@ -148,6 +148,9 @@ class DetectionTask(Frozen):
             wildcards stand for the same in both names.
         learning_curve: what detectors are laid out by: the number of ``images`` that they were trained on, or of
             ``contents`` (classes, or photographs) that these show.
+        lineage: generators that were fine-tuned from others, child to parent: are children nearest to their own
+            parents? Empty shows who finds whose images where no children are known.
+        gallery: whether fingerprints are shown, as pictures and in Fourier space.
     """
 
     kind: Literal["detection"] = "detection"
@@ -165,6 +168,8 @@ class DetectionTask(Frozen):
     arms: dict[str, str] = {}
     contrasts: tuple[tuple[str, str], ...] = ()
     learning_curve: Quantity | None = None
+    lineage: dict[str, str] | None = None
+    gallery: bool = False
 
     @model_validator(mode="after")
     def _one_clean_condition(self) -> DetectionTask:
@@ -178,6 +183,13 @@ class DetectionTask(Frozen):
         for name in (name for pair in self.contrasts for name in pair):
             if name not in self.arms:
                 raise ValueError(f"a contrast names arm {name!r}. {did_you_mean(name, list(self.arms))}")
+        return self
+
+    @model_validator(mode="after")
+    def _parents_are_no_children(self) -> DetectionTask:
+        for child, parent in (self.lineage or {}).items():
+            if parent in (self.lineage or {}):
+                raise ValueError(f"{child!r} has the parent {parent!r}, which is a child itself; name a base")
         return self
 
 
@@ -298,6 +310,61 @@ class DisagreementTask(Frozen):
         return self
 
 
+class AttributionTask(Frozen):
+    """Which source an image comes from: one of the generators that an attributor knows, or `nature`.
+
+    Attributes:
+        data: name of the data set.
+        models: wildcards over the suite's attributors; those whose names differ in ``_sN`` alone are trainings of one
+            method.
+        subsets: wildcards over its subsets; ``nature:X`` counts as ``nature``.
+        split: the split that is tested.
+        degradations: conditions; ``none`` is always among them.
+        calibration: the split that the best of several methods is chosen on, and the threshold of what is unknown; None
+            leaves both out.
+        fpr: share of images of known sources that may be called unknown.
+        methods, baselines: wildcards over methods; the best of the one are held against the best of the other.
+        designs: design choices by generator (``{gan: {family: gan, up: transposed}}``), or ``miniature`` for those of
+            the miniature corpora; the choice ``family`` groups the figures.
+    """
+
+    kind: Literal["attribution"]
+    name: Name = "attribution"
+    data: str
+    models: tuple[str, ...] = ("*",)
+    subsets: tuple[str, ...] = ("*",)
+    split: Split = "test"
+    degradations: tuple[DegradationId, ...] = ("none",)
+    calibration: Literal["train", "val"] | None = "val"
+    fpr: float = Field(default=0.05, gt=0, lt=1)
+    methods: tuple[str, ...] = ()
+    baselines: tuple[str, ...] = ()
+    designs: Literal["miniature"] | dict[str, dict[str, str]] = {}
+
+    @model_validator(mode="after")
+    def _chosen_off_the_test(self) -> AttributionTask:
+        _check_conditions(self.degradations)
+        if self.calibration == self.split:
+            raise ValueError("nothing must be chosen on the split that is tested")
+        if bool(self.methods) != bool(self.baselines):
+            raise ValueError("`methods` and `baselines` are held against each other: give both or neither")
+        if self.methods and self.calibration is None:
+            raise ValueError("the best of the methods is chosen on a `calibration` split: name one")
+        return self
+
+
+class GrayTask(Frozen):
+    """What a network that was fitted to a constant gray leaves in its images; asks no model about no image.
+
+    Attributes:
+        history: file of its answers in the course of that training, relative to the suite file.
+    """
+
+    kind: Literal["gray"]
+    name: Name = "gray"
+    history: str
+
+
 def _check_conditions(degradations: Sequence[str]) -> None:
     if len(set(degradations)) != len(degradations):
         raise ValueError("the same degradation stands twice")
@@ -314,16 +381,23 @@ def _kind(value: Any) -> str:
     return f"{TAG}{kind}"
 
 
-TASKS: dict[str, type[DetectionTask] | type[ClassificationTask] | type[DisagreementTask]] = {
+AskingTask = DetectionTask | ClassificationTask | DisagreementTask | AttributionTask
+"""A task that asks models about images."""
+
+TASKS: dict[str, type[AskingTask] | type[GrayTask]] = {
     "detection": DetectionTask,
     "classification": ClassificationTask,
     "disagreement": DisagreementTask,
+    "attribution": AttributionTask,
+    "gray": GrayTask,
 }
 """Every task by its kind."""
 
 TaskSpec = Annotated[
     Annotated[DetectionTask, Tag(TAG + "detection")]
     | Annotated[ClassificationTask, Tag(TAG + "classification")]
-    | Annotated[DisagreementTask, Tag(TAG + "disagreement")],
+    | Annotated[DisagreementTask, Tag(TAG + "disagreement")]
+    | Annotated[AttributionTask, Tag(TAG + "attribution")]
+    | Annotated[GrayTask, Tag(TAG + "gray")],
     Discriminator(_kind),
 ]

@@ -53,7 +53,8 @@ class RunStore:
     """All runs under one root, beside the cells they share.
 
     Args:
-        root: ``reports`` by default; holds ``runs/``, ``cells/``, ``searches/``, ``conclusions/`` and ``manifests/``.
+        root: ``reports`` by default; holds ``runs/``, ``cells/``, ``searches/``, ``conclusions/``, ``references/``
+            and ``manifests/``.
     """
 
     def __init__(self, root: Path) -> None:
@@ -61,6 +62,7 @@ class RunStore:
         self.cells = CellStore(root / "cells")
         self.searches = CellStore(root / "searches", SEARCH_SCHEMA)
         self.manifests = root / "manifests"
+        self.references = root / "references"
 
     def folder(self, run_id: str) -> Path:
         """Return the folder of a run."""

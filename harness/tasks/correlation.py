@@ -55,9 +55,9 @@ def correlate(detection: Detection) -> Correlation | None:
         None where fewer than three generators both were tested and have a detector trained on them alone, or a cell
         between them has no figure.
     """
-    trained = _trained(detection)
-    names = [name for name in detection.generators if name in trained]
-    cells = [[[item.figures[CLEAN, tested] for item in trained[own]] for tested in names] for own in names]
+    known = trained(detection)
+    names = [name for name in detection.generators if name in known]
+    cells = [[[item.figures[CLEAN, tested] for item in known[own]] for tested in names] for own in names]
     figures = [[joint_mean(cell, METRIC) for cell in row] for row in cells]
     if len(names) < FEWEST or any(figure is None for row in figures for figure in row):
         return None
@@ -66,12 +66,12 @@ def correlate(detection: Detection) -> Correlation | None:
     draws = np.moveaxis(np.array(resampled), -1, 0)
     clustering = average_linkage(names, distances(similarities(auroc)))
     place = [names.index(name) for name in clustering.order]
-    images = [[_images(cells[a][b], cells[b][a]) for b in place] for a in place]
+    images = [[images_behind(cells[a][b], cells[b][a]) for b in place] for a in place]
     return Correlation(
         clustering,
         _estimates(similarities(auroc), similarities(draws), place, images),
         _estimates(correlations(auroc), correlations(draws), place, images),
-        sum(map(len, trained.values())),
+        sum(map(len, known.values())),
     )
 
 
@@ -95,7 +95,7 @@ def correlations(auroc: Floats) -> Floats:
     return np.asarray(np.clip(np.swapaxes(unit, -1, -2) @ unit, -1.0, 1.0))
 
 
-def _trained(detection: Detection) -> dict[str, list[Detector]]:
+def trained(detection: Detection) -> dict[str, list[Detector]]:
     """Return the detectors trained on each tested generator alone, of architectures that have several of them."""
     found: dict[str, list[Detector]] = {}
     for family in families(detection):
@@ -107,7 +107,7 @@ def _trained(detection: Detection) -> dict[str, list[Detector]]:
     return found
 
 
-def _images(*cells: Sequence[Figures]) -> int:
+def images_behind(*cells: Sequence[Figures]) -> int:
     """Return the images of several test sets, each counted once."""
     return sum({item.generator: item.reals + item.fakes for cell in cells for item in cell}.values())
 

@@ -84,15 +84,20 @@ def families(detection: Detection) -> tuple[Family, ...]:
     heads = [item.model for item in detection.detectors]
     groups: dict[tuple[str, str], list[Detector]] = {}
     for item in detection.detectors:
-        name, mark, variant = item.model.partition(VARIANT)
-        architecture = name.partition(".")[0]
-        own = item.model if heads.count(item.model) > 1 else f"{architecture}{mark}{variant}"
+        architecture = item.model.partition(VARIANT)[0].partition(".")[0]
+        own = item.model if heads.count(item.model) > 1 else architecture_of(item.model)
         groups.setdefault((architecture, own), []).append(item)
     architectures = [architecture for architecture, _ in groups]
     return tuple(
         Family(own if architectures.count(architecture) > 1 else architecture, tuple(members))
         for (architecture, own), members in groups.items()
     )
+
+
+def architecture_of(model: str) -> str:
+    """Return the first part of a model's name, with its variant (``resnet50@served``) if it is one."""
+    name, mark, variant = model.partition(VARIANT)
+    return f"{name.partition('.')[0]}{mark}{variant}"
 
 
 def means(detectors: Sequence[Detector], metric: str, condition: str = CLEAN) -> Means:

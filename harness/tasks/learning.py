@@ -9,7 +9,7 @@ from harness.card import Card
 from harness.images.degrade import CLEAN
 from harness.spec.tasks import Quantity
 from harness.stats import Estimate, bootstrap_interval, bootstrap_p, holm
-from harness.tasks.cross import Keep, families
+from harness.tasks.cross import Keep, architecture_of
 from harness.tasks.detection import (
     DOMAINS,
     Detection,
@@ -95,8 +95,9 @@ class LearningCurve:
 def learn(detection: Detection, cards: Mapping[str, Card], quantity: Quantity) -> LearningCurve:
     """Lay out a task's detectors by how much they were trained on, as their cards say.
 
-    An architecture has one line, unless at some numbers its detectors were trained on other generators than at others:
-    then it has one for each such collection of generators, for a mean over other detectors says nothing of the number.
+    An architecture has one line, with its banks' fingerprints on it as detectors of their own, unless at some numbers
+    its detectors were trained on other generators than at others: then it has one for each such collection of
+    generators, for a mean over other detectors says nothing of the number.
 
     Args:
         detection: the figures; clean images count.
@@ -105,13 +106,16 @@ def learn(detection: Detection, cards: Mapping[str, Card], quantity: Quantity) -
     """
     said = {name: card.training.get(quantity) for name, card in cards.items()}
     numbers = {name: number for name, number in said.items() if isinstance(number, int)}
+    told: dict[str, list[Detector]] = {}
+    for item in detection.detectors:
+        if item.model in numbers:
+            told.setdefault(architecture_of(item.model), []).append(item)
     points: dict[tuple[str, tuple[str, ...]], list[Point]] = {}
-    for family in families(detection):
-        told = [item for item in family.detectors if item.model in numbers]
-        for number in sorted({numbers[item.model] for item in told}):
-            members = tuple(item for item in told if numbers[item.model] == number)
+    for architecture, detectors in told.items():
+        for number in sorted({numbers[item.model] for item in detectors}):
+            members = tuple(item for item in detectors if numbers[item.model] == number)
             trained = tuple(sorted({" + ".join(item.head.trained_on) or "not told" for item in members}))
-            points.setdefault((family.name, trained), []).append(Point(number, members))
+            points.setdefault((architecture, trained), []).append(Point(number, members))
     architectures = [name for name, _ in points]
     lines = tuple(
         Line(f"{name}: {', '.join(trained)}" if architectures.count(name) > 1 else name, name, trained, tuple(found))

@@ -18,12 +18,12 @@ BATCH = 8
 def bank_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository with a bank of nine fingerprints at 256 px, as exported: what the patterns show costs nothing."""
     torch = pytest.importorskip("torch", reason="exporting needs the extra `export`")
-    from export.bank import Bank
     from export.catalog import WEIGHTS
     from export.fingerprints import DifBank, dif_card
     from export.onnx import write_onnx
     from export.residual_filters import load_filter
     from export.triton import write_entry
+    from harness.fingerprints.bank import Bank
 
     folder = tmp_path_factory.mktemp("bank")
     names = tuple(f"pattern{index}" for index in range(9))

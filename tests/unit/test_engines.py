@@ -52,8 +52,11 @@ def data(tmp_path: Path) -> Reading:
     return Reading(opened)
 
 
-def suite(faults: Sequence[dict[str, Any]] = (), degradations: Sequence[str] = ("none",), **options: Any) -> Suite:
-    script = {"card": {"name": "scripted.brightness", "score": "statistic"}, "faults": list(faults)}
+def suite(
+    faults: Sequence[dict[str, Any]] = (), degradations: Sequence[str] = ("none",), takes: Any = None, **options: Any
+) -> Suite:
+    card = {"name": "scripted.brightness", "score": "statistic", "preprocess": takes or {}}
+    script = {"card": card, "faults": list(faults)}
     return Suite.model_validate(
         {
             "name": "engine",
@@ -130,6 +133,14 @@ def test_a_broken_image_costs_one_record(data: Reading, store: CellStore) -> Non
     plan, _ = go(suite(), data, store)
     failed = [row for row in rows(plan, store) if row["error"]]
     assert [(row["sample"], row["error"]) for row in failed] == [("set/1_fake/3.png", "image:truncated")]
+
+
+def test_an_image_smaller_than_the_model_takes_costs_one_record(data: Reading, store: CellStore) -> None:
+    small = data.root / "set" / "1_fake" / "3.png"
+    PILImage.new("RGB", (SIDE, SIDE - 1)).save(small)
+    plan, _ = go(suite(takes={"crop": SIDE, "pad": False}), data, store)
+    failed = [row for row in rows(plan, store) if row["error"]]
+    assert [(row["sample"], row["error"]) for row in failed] == [("set/1_fake/3.png", "image:too_small")]
 
 
 def test_a_bad_answer_costs_its_request_and_is_asked_again(data: Reading, store: CellStore) -> None:

@@ -15,7 +15,7 @@ from harness.errors import DataError, problem
 from harness.images.preprocess import Image
 
 SIDE = 128
-"""Side of a crop in pixels."""
+"""Side of a crop in pixels, where a corpus says nothing else."""
 
 FLAT = 6.0
 """A crop whose grey levels deviate less than this (standard deviation) shows nothing and is left out."""
@@ -106,19 +106,19 @@ def load(photograph: Photograph) -> Image:
         return np.asarray(picture.convert("RGB"))
 
 
-def crops(photograph: Photograph) -> Iterator[Crop]:
+def crops(photograph: Photograph, side: int = SIDE) -> Iterator[Crop]:
     """Yield the photograph's crops row by row, without those that show nothing."""
     pixels = load(photograph)
     height, width = pixels.shape[:2]
-    for top in range(0, height - SIDE + 1, photograph.stride):
-        for left in range(0, width - SIDE + 1, photograph.stride):
-            cut = pixels[top : top + SIDE, left : left + SIDE]
+    for top in range(0, height - side + 1, photograph.stride):
+        for left in range(0, width - side + 1, photograph.stride):
+            cut = pixels[top : top + side, left : left + side]
             if float(cut.mean(axis=2).std()) >= FLAT:
                 yield Crop(f"{photograph.name}-{top:04}-{left:04}", photograph.tier, cut)
 
 
-def tier(name: Tier, photographs: Sequence[Photograph] = PHOTOGRAPHS) -> Iterator[Crop]:
+def tier(name: Tier, photographs: Sequence[Photograph] = PHOTOGRAPHS, side: int = SIDE) -> Iterator[Crop]:
     """Yield the crops of one tier."""
     for photograph in photographs:
         if photograph.tier == name:
-            yield from crops(photograph)
+            yield from crops(photograph, side)

@@ -74,7 +74,7 @@ def test_building_again_changes_nothing(corpus: Path) -> None:
 
 
 def test_a_build_that_was_cut_off_leaves_no_half_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def cut_off(items: list[Crop]) -> object:
+    def cut_off(items: list[Crop], generators: tuple[str, ...]) -> object:
         yield "nature", [item.pixels for item in items]
         raise KeyboardInterrupt
 

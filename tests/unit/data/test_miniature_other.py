@@ -21,7 +21,7 @@ PINNED = "7a9e4f34069f50bf620ca83b12623b4339bc0bc8c62b296e7030411a2e7883e4"
 
 @pytest.fixture(scope="module")
 def root(out: Path) -> Path:
-    return miniature.build(out / "manifests", photographs=OTHER)
+    return miniature.build(out / "manifests", content=miniature.CONTENTS["other"])
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def test_the_pixels_are_pinned(root: Path) -> None:
 
 def test_the_corpus_is_the_one_it_was() -> None:
     assert miniature.version_key().startswith("867664d5860c"), "every manifest and every training says this key"
-    assert miniature.version_key(OTHER) != miniature.version_key()
+    assert miniature.version_key(miniature.CONTENTS["other"]) != miniature.version_key()
 
 
 def test_it_shares_no_picture_with_the_corpus() -> None:

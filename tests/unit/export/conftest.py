@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from export.bank import Bank
 from export.fingerprints import DifBank, dif_card
 from export.onnx import write_onnx
 from export.residual_filters import DnCNN
 from harness.card import Card
+from harness.fingerprints.bank import Bank
 
 SIDE = 24
 

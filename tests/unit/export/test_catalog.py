@@ -11,11 +11,13 @@ from tritonclient.grpc.model_config_pb2 import ModelInstanceGroup
 
 from export import catalog
 from export.catalog import EXPORTS, Built, Export, build, export_model, read_claims
+from export.checkpoints import read_dif_bank
 from export.onnx import attached_card, file_sha256
 from export.residual_filters import Bilateral, DnCNN
 from export.triton import verify_lock
 from harness.backends.ort import open_session
 from harness.errors import CardError, CheckpointError, ParityError
+from harness.fingerprints.bank import BANK_FILE, read_bank
 from harness.images.preprocess import preprocess
 from harness.repository import find_entries, read_config
 from harness.serving import find_tritonserver
@@ -53,6 +55,8 @@ def test_an_export_ends_as_a_locked_entry_that_carries_its_verdict(weights: Path
     assert [head.name for head in entry.card.heads] == ["deconv", "nearest"]
     assert entry.card.preprocess.crop == 32
     assert entry.card.training["filter_sha256"] == file_sha256(weights / "dncnn_miniature.pt")
+    assert entry.card.training["bank_sha256"] == file_sha256(weights / "dif_miniature.npz")
+    assert (entry.folder / BANK_FILE).read_bytes() == (weights / "dif_miniature.npz").read_bytes()
     assert verify_lock(tmp_path / "repository") == []
     assert "parity holds" in lines[-1]
 
@@ -92,6 +96,19 @@ def test_published_checkpoints_take_a_tag_a_device_and_claims(published: Publish
     assert entry.card.training["mj_sha256"] == file_sha256(tmp_path / "checks" / "mj" / "chk_0.pt")
     (group,) = read_config(entry.folder / "config.pbtxt").instance_group
     assert group.kind == ModelInstanceGroup.KIND_GPU
+
+
+@pytest.mark.usefixtures("unserved")
+def test_published_checkpoints_aligned_keep_their_orientation(published: Published, tmp_path: Path) -> None:
+    checkpoints = published("mj", "sd14")
+    options = {"checkpoints": str(checkpoints)}
+    export_model("dif.published_aligned", repository=tmp_path / "repository", options=options)
+    (entry,) = find_entries(tmp_path / "repository")
+    known, found = read_dif_bank(checkpoints), read_bank(entry.folder, entry.card)
+    assert found.reach == entry.card.training["reach"] == 8
+    np.testing.assert_array_equal([found.mu_real, found.mu_fake], [known.mu_real, known.mu_fake])
+    assert "not calibrated" in entry.card.summary
+    assert entry.card.claims == {}
 
 
 def test_a_filter_of_ones_own(published: Published, tmp_path: Path) -> None:

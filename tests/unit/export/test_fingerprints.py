@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from export.bank import Bank
 from export.fingerprints import DifBank
 from harness.errors import CheckpointError
+from harness.fingerprints.bank import Bank
+from harness.images.preprocess import Preprocess
 from tests.unit.export.conftest import SIDE, make_bank, make_card
 
 
@@ -122,7 +123,7 @@ def test_the_card_names_a_head_for_each_fingerprint() -> None:
     assert [(head.name, head.trained_on, head.threshold) for head in card.heads] == [
         (name, (name,), 0.0) for name in ("gan", "flow", "vq")
     ]
-    assert (card.preprocess.crop, card.preprocess.dtype, card.preprocess.layout) == (SIDE, "uint8", "NHWC")
+    assert card.preprocess == Preprocess(crop=SIDE, pad=False)
     assert (card.score, card.fake, card.task) == ("statistic", "high", "detection")
 
 

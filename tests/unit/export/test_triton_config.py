@@ -36,6 +36,14 @@ def test_an_entry_is_a_standard_one(exported: Exported, tmp_path: Path) -> None:
     assert "intra_op_thread_count" not in config.parameters
 
 
+def test_files_beside_the_model_come_and_go_with_the_entry(exported: Exported, tmp_path: Path) -> None:
+    entry = write_entry(tmp_path, exported.model, exported.card, files={"patterns.npz": b"bytes"})
+    assert (entry.folder / "patterns.npz").read_bytes() == b"bytes"
+    assert verify_lock(tmp_path) == []
+    entry = write_entry(tmp_path, exported.model, exported.card)
+    assert not (entry.folder / "patterns.npz").exists()
+
+
 def test_card_and_digest_travel_with_the_entry(exported: Exported, tmp_path: Path) -> None:
     entry = write_entry(tmp_path, exported.model, exported.card)
     parameters = read_config(entry.folder / "config.pbtxt").parameters

@@ -81,6 +81,15 @@ def test_crop_is_square_and_never_pads() -> None:
     assert caught.value.reason == "too_small"
 
 
+def test_pad_surrounds_what_is_smaller_and_leaves_the_rest() -> None:
+    padded = degraded("pad size=45")
+    assert padded.shape == (45, 56, 3)
+    np.testing.assert_array_equal(padded[2:42], IMAGE)
+    assert not padded[:2].any()
+    assert not padded[42:].any()
+    np.testing.assert_array_equal(degraded("pad size=40"), IMAGE)
+
+
 def test_a_chain_goes_in_order() -> None:
     chain = [{"downsample": {"size": 20}}, {"jpeg": {"quality": 50}}]
     np.testing.assert_array_equal(degraded(chain), parse_degradation(chain[1])(degraded(chain[0]), 0))

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.errors import ImageError
 from harness.images.preprocess import Preprocess, centre_crop, preprocess, resize_shorter
 
 
@@ -31,6 +32,16 @@ def test_floats_are_scaled_then_normalised() -> None:
     assert made.dtype == np.float32
     np.testing.assert_allclose(made, wanted, rtol=1e-5, atol=1e-6)
     assert preprocess(image, Preprocess(dtype="float32", range=(-1, 1))).min() >= -1
+
+
+def test_what_is_smaller_is_padded_or_refused() -> None:
+    image = np.full((8, 12, 3), 9, np.uint8)
+    assert preprocess(image, Preprocess(crop=10)).shape == (10, 10, 3)
+    with pytest.raises(ImageError, match="at least 10 pixels a side, got 12 x 8") as caught:
+        preprocess(image, Preprocess(crop=10, pad=False))
+    assert caught.value.reason == "too_small"
+    assert preprocess(image, Preprocess(crop=8, pad=False)).shape == (8, 8, 3)
+    assert preprocess(image, Preprocess(resize=10, crop=10, pad=False)).shape == (10, 10, 3)
 
 
 def test_unknown_keys_are_refused() -> None:

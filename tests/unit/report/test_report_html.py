@@ -10,7 +10,20 @@ from hypothesis import strategies as st
 from harness.report.cells import plain
 from harness.report.html import html
 from harness.report.markup import VOID, Markup, join, tag
-from harness.report.tree import Column, Curves, Dendrogram, Matrix, Pairs, Report, Section, Sheet, Table, Text, Tile
+from harness.report.tree import (
+    Column,
+    Curves,
+    Dendrogram,
+    Matrix,
+    Pairs,
+    Report,
+    Scatter,
+    Section,
+    Sheet,
+    Table,
+    Text,
+    Tile,
+)
 from harness.stats import Estimate
 from harness.stats.clustering import Merge
 
@@ -72,6 +85,7 @@ def labelled(x):
                     Matrix("m", x, (x, x + "2"), (x,), ((some,), (None,)), frozenset({(0, 0)}), x, x, x),
                     Curves("c", x, (x, "b", "c"), {x: (some, None, some)}, x, x),
                     Dendrogram("d", x, (x, x + "2"), (Merge((x,), (x + "2",), 0.5),), x),
+                    Scatter("points", x, {x: ((0.0, 1.0), (2.0, 3.0)), "b": ((4.0, 5.0),)}),
                     Sheet("s", x, (Tile(b"png", x, x),)),
                     Pairs("p", ((x, x),), x),
                 ),

@@ -57,6 +57,13 @@ def test_pictures_keep_domains_apart_and_leave_gaps() -> None:
     assert values(cross.series["y"]) == [0.5, 0.6, None]
 
 
+def test_accuracy_has_pictures_of_its_own() -> None:
+    curves = block(section({"x": (20, 1000)}), "toy_learning_in_domain_balanced_accuracy")
+    assert isinstance(curves, Curves)
+    assert (curves.kind, curves.y_title) == ("percent", "balanced accuracy")
+    assert values(curves.series["x"]) == pytest.approx([0.6, 0.8])
+
+
 def test_gains_are_said() -> None:
     table = block(section({"x": (20, 300, 1000)}), "toy_learning_gains")
     assert isinstance(table, Table)

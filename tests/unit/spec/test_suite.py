@@ -60,7 +60,7 @@ def _write(folder: Path, text: str) -> Path:
         ("split: val", "split: test", r"suite.yaml:9"),
         ("fpr: 0.05", "fpr: 5", r"suite.yaml:9"),
         ("layout: miniature", "layout: genimage", r"needs a root"),
-        ("layout: miniature", "layout: miniature, root: others", r"suite.yaml:3: data.d: .*`root: other`"),
+        ("layout: miniature", "layout: miniature, root: others", r"suite.yaml:3: data.d: .*one of other, attribution"),
         ("[dif.*]", "[DIF]", r"architecture.tag"),
     ],
 )

@@ -58,6 +58,13 @@ class TestLines:
         found = curve(detectors, {"x.f": 20, "x.s": 300, "x.m": 1000, "y.f": 20})
         assert [(line.name, len(line.points)) for line in found.lines] == [("x: a", 2), ("x: a + b", 1), ("y", 1)]
 
+    def test_banks_are_points_of_one_line(self) -> None:
+        banks = [("dif.many", MANY), ("dif.few", FEW)]
+        detectors = [Made(name, (head,), values, head) for name, values in banks for head in ("a", "b")]
+        (line,) = curve(detectors, {"dif.many": 300, "dif.few": 20}).lines
+        assert (line.name, line.trained_on) == ("dif", ("a", "b"))
+        assert [(point.number, len(point.detectors)) for point in line.points] == [(20, 2), (300, 2)]
+
     def test_cards_without_the_number_are_named(self) -> None:
         detectors = [made("x.f", FEW), made("x.m", MANY), made("y.a", SOME), made("z.a", SOME)]
         found = learn(

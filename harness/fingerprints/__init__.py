@@ -1,0 +1,1 @@
+"""Fingerprints of generators: manifold artifacts against real images, and banks of DIF patterns."""
