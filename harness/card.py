@@ -18,6 +18,8 @@ WEIGHTS_KEY = "discern.weights_sha256"
 
 NAME_PATTERN = r"^[a-z0-9_]+(\.[a-z0-9_]+)+$"
 
+HEAD_PATTERN = r"^[a-z0-9_.\-]+$"
+
 
 class Head(Frozen):
     """One score of a model: a detector has one, a bank of fingerprints one each.
@@ -28,7 +30,7 @@ class Head(Frozen):
         threshold: oriented scores above it mean fake, as found in training (never on a test split).
     """
 
-    name: str = Field(pattern=r"^[a-z0-9_.\-]+$")
+    name: str = Field(pattern=HEAD_PATTERN)
     trained_on: tuple[str, ...] = ()
     threshold: float = 0.0
 

@@ -118,7 +118,8 @@ def list_(
     what: Annotated[
         str,
         typer.Argument(
-            help="models, data, degradations, searchers, tasks, exports, architectures, augmentations or runs."
+            help="models, data, degradations, searchers, tasks, exports, architectures, attributors, augmentations"
+            " or runs."
         ),
     ],
     repository: Annotated[Path, typer.Option(help="Model repository.")] = Path("model_repository"),
@@ -200,7 +201,7 @@ def export(
 @app.command(
     epilog="Examples:\n\n  harness train suites/train/miniature.yaml --only 'cnnspot.*'"
     "\n\n  harness train FILE --init weights.pt --freeze 'layer1.*'"
-    "\n\n  harness train suites/train/dif_miniature.yaml --only 'dif.mini_n*' --samples 64 --samples 128"
+    "\n\n  harness train suites/train/dif_miniature.yaml --only 'dif.samples_*' --samples 64 --samples 128"
     "\n\n  torchrun --nproc-per-node 8 -m harness train FILE"
 )
 def train(

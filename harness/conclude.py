@@ -132,7 +132,7 @@ def draw_conclusion(ready: Prepared, plan: Plan, store: RunStore, events: Events
         reasons += failure_reasons(task.name, records, failures, suite.max_failures)
     events.end()
     notes = [item.note for item in ready.datasets.values() if item.note]
-    return suite_report(suite, sections, ready.models, notes, fingerprint(), reasons), tuple(reasons)
+    return suite_report(suite, sections, ready.models, notes, fingerprint(), reasons, ready.references), tuple(reasons)
 
 
 Concluded = tuple[list[Section], int, Mapping[str, int]]

@@ -1,4 +1,4 @@
-"""What a suite can name: models, data layouts, degradations, tasks; and runs that are there."""
+"""What a suite or a training file can name: models, data layouts, degradations, tasks; and runs that are there."""
 
 from __future__ import annotations
 
@@ -51,6 +51,9 @@ LISTINGS: Mapping[str, Callable[[Path, Path], Rows]] = {
     "exports": lambda repository, out: [(name, item.summary) for name, item in load_catalog().EXPORTS.items()],
     "architectures": lambda repository, out: [
         (name, item.summary) for name, item in _load("export.detectors").ARCHITECTURES.items()
+    ],
+    "attributors": lambda repository, out: [
+        (name, f"{item.summary} ({item.source})") for name, item in _load("export.attributors").ATTRIBUTORS.items()
     ],
     "augmentations": lambda repository, out: [
         (name, _first_line(kind)) for name, kind in _load("export.training.augment").AUGMENTATIONS.items()

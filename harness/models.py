@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +71,7 @@ def expand(
     repository: Path,
     served: Callable[[str], str] | None = None,
     everything: bool = False,
+    tasks: Collection[str] | None = None,
 ) -> list[Wanted]:
     """Resolve wildcards, default endpoints and variants.
 
@@ -79,13 +80,14 @@ def expand(
         repository: model repository that names without an endpoint are found in.
         served: address of a repository model on the server that the run started; None while there is none.
         everything: whether all of the repository's models are asked there, and not only served variants.
+        tasks: of the cards that wildcards mean; None: any. A model that is named in full is meant in any case.
 
     Raises:
         CardError: a name that is not in the repository, or the same name twice.
     """
     wanted: dict[str, Wanted] = {}
     for spec in specs:
-        for item in _addresses(spec, repository, served, everything):
+        for item in _addresses(spec, repository, served, everything, tasks):
             if item.name in wanted:
                 raise CardError(
                     problem(
@@ -97,16 +99,27 @@ def expand(
 
 
 def _addresses(
-    spec: ModelSpec, repository: Path, served: Callable[[str], str] | None, everything: bool
+    spec: ModelSpec,
+    repository: Path,
+    served: Callable[[str], str] | None,
+    everything: bool,
+    tasks: Collection[str] | None,
 ) -> Iterator[Wanted]:
     if spec.endpoint is not None:
         scheme = spec.endpoint.partition(":")[0]
         for name, asked, _ in _variants(spec.name, spec):
             yield Wanted(name, asked, spec.endpoint, scheme if scheme in HERE else spec.endpoint)
         return
-    found = find_entries(repository, spec.name)
     gradients = spec.name.endswith(".gradient")
-    for entry in [item for item in found if item.card.task != "gradient" or gradients]:
+    found = [item for item in find_entries(repository, spec.name) if item.card.task != "gradient" or gradients]
+    meant = [
+        item for item in found if tasks is None or item.name == spec.name or item.card.task in {*tasks, "gradient"}
+    ]
+    if found and not meant:
+        got = ", ".join(sorted({item.card.task for item in found}))
+        what, do = f"models {spec.name}", "Name others, or ask them another task"
+        raise CardError(problem(what, f"some of task {' or '.join(sorted(tasks or ()))}", got, do))
+    for entry in meant:
         for name, asked, elsewhere in _variants(entry.name, spec):
             if everything or elsewhere:
                 yield Wanted(name, asked, served(entry.name) if served else "", "grpc:served", entry.folder)

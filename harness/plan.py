@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 
 from harness.arms import detector_names, find_arms
 from harness.attributors import check_attributors, source_of
+from harness.card import Card
 from harness.data.sample import FAKE, Dataset, SubsetInfo, reals_for
 from harness.environment import source_digest
 from harness.errors import SuiteError, problem
+from harness.fingerprints.representations import Artifact, parse_representation
 from harness.images.degrade import CLEAN
 from harness.lineage import check_lineage
 from harness.models import Model
@@ -212,11 +214,15 @@ class _Planner:
     def __init__(self, suite: Suite, models: Mapping[str, Model], nonce: str, limit: int | None) -> None:
         self.suite, self.models, self.limit = suite, models, limit
         self.cards = {name: model.card for name, model in models.items()}
-        self.identities = {name: _identity(model, nonce) for name, model in models.items()}
+        own = {name: _identity(model, nonce) for name, model in models.items()}
+        self.identities = {
+            name: {**identity, **({"embedder": own[embedder]} if (embedder := embedder_of(self.cards[name])) else {})}
+            for name, identity in own.items()
+        }
 
     def cells(self, task: DetectionTask | ClassificationTask | AttributionTask, data: Dataset) -> Iterator[Cell]:
         """Yield the cells of a task that asks about images as they are."""
-        answering = [name for name, card in self.cards.items() if card.task not in ("gradient", "embedding")]
+        answering = [name for name, card in self.cards.items() if name in task.models or _meant(task, card)]
         names = select(task.models, answering, f"task {task.name}: models")
         chosen = {name: self.cards[name] for name in names}
         if isinstance(task, DetectionTask):
@@ -335,8 +341,21 @@ def _no_images(task: AskingTask, infos: Sequence[SubsetInfo]) -> SuiteError:
     return SuiteError(problem(f"task {task.name}", f"images of split {task.split}", "none", splits))
 
 
+def embedder_of(card: Card) -> str | None:
+    """Return the name of the model that embeds what a card's model is asked about; None where there is none."""
+    kind = parse_representation(card.represent) if card.represent else None
+    return kind.embedder if isinstance(kind, Artifact) else None
+
+
+def _meant(task: AskingTask, card: Card) -> bool:
+    """Whether a task's wildcards mean models of such cards; a third party's card does not tell a classifier."""
+    if isinstance(task, AttributionTask):
+        return card.task == "attribution"
+    return card.task not in ("gradient", "embedding", "attribution")
+
+
 def _identity(model: Model, nonce: str) -> dict[str, object]:
-    """Return what a model's answers depend on, the images and their batches apart."""
+    """Return what a model's answers depend on, the images, their batches and an embedder apart."""
     return {
         "weights": model.info.weights_sha256 or nonce,
         "card": model.card.digest(),

@@ -32,7 +32,7 @@ def with_embedders(suite: Suite, repository: Path) -> tuple[ModelSpec, ...]:
     embedders = {reference.embedder for reference in suite.references if reference.embedder}
     if not embedders:
         return suite.models
-    known = {item.name for item in expand(suite.models, repository)}
+    known = {item.name for item in expand(suite.models, repository, tasks=suite.asks)}
     return (*suite.models, *(ModelSpec(name=name) for name in sorted(embedders - known)))
 
 
@@ -129,17 +129,18 @@ def _check(
 
 
 def _check_disjoint(suite: Suite, name: str, split: Split, datasets: Mapping[str, Dataset]) -> None:
-    """Raise SuiteError where an image of a reference is tested."""
+    """Raise SuiteError where a file of a reference is tested, or calibrated on."""
     sample = suite.data[name].resolved().sample
     known = {item.sha256 for item in real_samples(datasets[name], split, sample.per_subset, sample.seed)}
     for task in suite.tasks:
         if isinstance(task, GrayTask):
             continue
         data = datasets[task.data]
-        for info in (info for info in data.subsets() if info.split == task.split):
+        asked = {task.split, getattr(task, "calibration", None)}
+        for info in (info for info in data.subsets() if info.split in asked):
             for tested in data.samples(info.subset, info.split):
                 if tested.sha256 in known:
-                    got = f"{tested.path} of {task.data}/{task.split} in both"
+                    got = f"{tested.path} of {task.data}/{info.split} in both"
                     what = f"task {task.name}, references of {name}/{split}"
                     raise SuiteError(problem(what, "no tested image in the reference", got, "Name another split"))
 

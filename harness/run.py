@@ -120,7 +120,7 @@ def run(asked: Asked, events: Events) -> Finished:
 
 
 def estimate(asked: Asked, events: Events) -> Estimated:
-    """Plan a run and time one request of each model, without recording anything.
+    """Plan a run and time one request of each model, without recording an answer; references that miss are fitted.
 
     Raises:
         HarnessError: the suite can't be run as it stands.
@@ -133,11 +133,13 @@ def estimate(asked: Asked, events: Events) -> Estimated:
             if model.card.task == "gradient":
                 continue
             side = model.card.preprocess.crop or model.card.preprocess.resize or 224
-            one = preprocess(np.zeros((side, side, 3), np.uint8), model.card.preprocess)
-            batch = np.stack([one] * model.backend.options.batch)
-            model.backend.infer({model.card.input: batch})
+            black, white = (
+                preprocess(np.full((side, side, 3), level, np.uint8), model.card.preprocess) for level in (0, 255)
+            )
+            size = model.backend.options.batch
+            model.backend.infer({model.card.input: np.stack([black] * size)})
             started = time.perf_counter()
-            model.backend.infer({model.card.input: batch})
+            model.backend.infer({model.card.input: np.stack([white] * size)})  # another: representations are remembered
             pace[name] = time.perf_counter() - started
         todo = {cell.key: cell.images - len(store.cells.answered(cell.key)) for cell in plan.cells}
         unique = {cell.key: cell for cell in plan.cells}.values()
@@ -164,14 +166,15 @@ def prepare(asked: Asked, store: RunStore, events: Events) -> Iterator[Prepared]
     }
     with ExitStack() as stack:
         specs = with_embedders(suite, repository)
-        wanted = expand(specs, repository, everything=asked.serve)
+        wanted = expand(specs, repository, everything=asked.serve, tasks=suite.asks)
         mine = sorted({item.name.partition(VARIANT)[0] for item in wanted if not item.endpoint})
         if mine:
             events.begin("starting Triton", 0, "models")
             server = stack.enter_context(TritonServer(repository, mine, log=store.root / "triton.log"))
             events.end()
-            wanted = expand(specs, repository, server.grpc_url, asked.serve)
+            wanted = expand(specs, repository, server.grpc_url, asked.serve, suite.asks)
         opened = stack.enter_context(open_models(wanted))
+        make_plan(suite, opened, datasets)  # refuses what can't be asked, before references are fitted
         models, references = represent(suite, opened, datasets, store.references, events)
         yield Prepared(suite, datasets, models, references, histories, _banks(suite, opened))
 
@@ -189,8 +192,10 @@ def _banks(suite: Suite, models: Mapping[str, Model]) -> dict[str, Bank]:
 
 
 def _splits(suite: Suite, data: str) -> tuple[Split, ...]:
-    """Return the splits of a data set that may be asked for: those that models are tested on, and references'."""
-    return tuple(dict.fromkeys(("val", "test", *(item.split for item in suite.references if item.data == data))))
+    """Return the splits of a data set that may be asked for: usual ones, and those of tasks and references."""
+    asked = [task for task in suite.tasks if not isinstance(task, GrayTask) and task.data == data]
+    mine = [*(task.split for task in asked), *(item.split for item in suite.references if item.data == data)]
+    return tuple(dict.fromkeys(("val", "test", *mine)))
 
 
 def _write_found(plan: Plan, store: RunStore, run_id: str) -> None:

@@ -59,6 +59,7 @@ class Attributor:
         preprocess: what makes a tested image that, or what it is made of; by scale.
         recipes: how it is trained, by scale.
         score: space of its scores.
+        filter: the residual filter inside its network; empty where there is none.
     """
 
     name: str
@@ -69,3 +70,4 @@ class Attributor:
     preprocess: Mapping[Scale, Preprocess]
     recipes: Mapping[Scale, Recipe]
     score: Literal["logit", "statistic"] = "logit"
+    filter: str = ""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from torch import Tensor, nn
 
@@ -12,7 +10,8 @@ from export.detectors.architecture import Scale
 from export.fingerprints import FLOOR
 from export.residual_filters import load_filter
 
-FILTER = Path(__file__).parents[1] / "weights" / "dncnn_miniature.pt"
+FILTER = "bilateral"
+"""The residual filter, at either scale: fingerprints of the miniature over it hold better than over its DnCNN."""
 
 
 class MeanResidual(Network):
@@ -63,5 +62,5 @@ class MeanResidual(Network):
 
 
 def mean_residual(scale: Scale, shape: tuple[int, ...], sources: int) -> MeanResidual:
-    """Return templates to be averaged over the residuals of the DnCNN that ships, at either scale."""
-    return MeanResidual(load_filter(str(FILTER)), shape, sources)
+    """Return templates to be averaged over bilateral residuals."""
+    return MeanResidual(load_filter(FILTER), shape, sources)

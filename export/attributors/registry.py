@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from export.attributors.attributor import Attributor, Recipe
-from export.attributors.mean_residual import mean_residual
+from export.attributors.mean_residual import FILTER, mean_residual
 from export.attributors.networks import map_network, picture_network, pixel_network, vector_network
 from export.detectors.architecture import Scale
 from harness.images.preprocess import Preprocess
@@ -16,7 +16,7 @@ MAPS: Mapping[Scale, Recipe] = {
 }
 PICTURES: Mapping[Scale, Recipe] = {
     "full": Recipe(epochs=100, lr=1e-3, crop=224),
-    "miniature": Recipe(epochs=8, batch=32, lr=3e-3, patience=4, crop=64),
+    "miniature": Recipe(epochs=6, batch=32, lr=3e-3, patience=4, crop=64),
 }
 VECTORS: Mapping[Scale, Recipe] = {
     "full": Recipe(epochs=200, batch=256, patience=20),
@@ -64,7 +64,7 @@ ATTRIBUTORS: Mapping[str, Attributor] = {item.name: item for item in (
     Attributor("dzanic20", "The decay of spectra", DZANIC, vector_network, _both("spectrum_decay"), IMAGES, VECTORS),
     Attributor("nataraj19", "Co-occurrence matrices", NATARAJ, map_network, _both("cooccurrence"), IMAGES, MAPS),
     Attributor("wang20", "A plain CNN on pixels", WANG, pixel_network, _both(""), IMAGES, PICTURES),
-    Attributor("marra19", "Mean residuals", MARRA, mean_residual, _both(""), IMAGES, AVERAGED, "statistic"),
+    Attributor("marra19", "Mean residuals", MARRA, mean_residual, _both(""), IMAGES, AVERAGED, "statistic", FILTER),
 )}
 # fmt: on
 """By the first part of their models' names."""

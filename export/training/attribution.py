@@ -125,8 +125,10 @@ def train_attributor(
         found = compute(job.shown, out / "representations", events)
         started, code = time.monotonic(), revision()
         events.begin(words or job.name, job.recipe.epochs, "epochs")
-        fitted = fit(job, found.values, device, lambda look: _report(look, job, events))
-        events.end()
+        try:
+            fitted = fit(job, found.values, device, lambda look: _report(look, job, events))
+        finally:
+            events.end()
         _write(fitted, job, folder, time.monotonic() - started, code)
     trained = TrainedAttributor(folder=folder, **json.loads((folder / RESULT).read_text(encoding="utf-8")))
     _enter(job, training, trained, out, repository, events)
@@ -257,8 +259,11 @@ def _enter(
     weights = trained.folder / "weights.pt"
     digest = file_sha256(weights)
     entry = repository / job.name
-    if (entry / CONFIG).is_file() and load_entry(entry).card.training.get("weights_sha256") == digest:
-        return
+    if (entry / CONFIG).is_file():
+        card = load_entry(entry).card
+        named = (card.classes, card.represent) == (tuple(job.sources), job.shown.represent)
+        if named and card.training.get("weights_sha256") == digest:
+            return
     found = compute(job.shown, out / "representations", events)
     left_out = ", ".join(job.spec.leave_out)
     built = attributor_built(
@@ -270,7 +275,7 @@ def _enter(
         classes=job.sources,
         represent=job.shown.represent,
         reference=found.reference,
-        preprocess=job.shown.preprocess,
+        preprocess=job.shown.preprocess.model_copy(update={"pad": False}),
         probes=_probes(job, found),
         training={
             "weights_sha256": digest,
@@ -283,14 +288,16 @@ def _enter(
             "seed": job.seed,
             "recipe": job.recipe.model_dump_json(exclude_defaults=True),
             "revision": trained.revision,
-            "data": job.spec.data,
+            "data": "the miniature corpus" if job.shown.images.data.note else job.spec.data,
             **found.facts,
         },
         licence=training.licence,
     )
     events.begin(f"exporting {job.name}", 0, "stages")
-    enter(built, repository, Serving("auto"), lambda line: None, check_served=training.check_served)
-    events.end()
+    try:
+        enter(built, repository, Serving("auto"), lambda line: None, check_served=training.check_served)
+    finally:
+        events.end()
 
 
 def _probes(job: AttributionJob, found: Found) -> Values:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from export.attributors import ATTRIBUTORS, Attributor, Recipe
 from export.training.attributor_spec import AttributorSpec
-from export.training.jobs import images_of
+from export.training.jobs import check_once, images_of
 from export.training.represented import Represented, represented
 from harness.data.sample import NATURE, REAL, Dataset, Sample
 from harness.errors import CardError, DataError, problem
@@ -69,9 +69,7 @@ def make_attribution_jobs(
             an image with the data.
     """
     jobs = [job for spec in specs for job in _jobs(spec, datasets, repository)]
-    names = [job.name for job in jobs]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise CardError(problem("attributors", "names used once", ", ".join(twice), "Give them different tags"))
+    check_once("attributors", [job.name for job in jobs])
     return jobs
 
 
@@ -86,7 +84,7 @@ def _jobs(spec: AttributorSpec, datasets: Mapping[str, Dataset], repository: Pat
         for split in (spec.split, spec.validation)
     )
     _check(data, spec, chosen, {key: targets[rows] for key, rows in (("train", train), ("validation", validation))})
-    _check_apart(data, [item for item in samples if item.split == spec.split], samples, spec)
+    _check_apart(data, [item for item in samples if item.split == spec.split], spec)
     reference = datasets[spec.reference] if spec.reference else None
     if reference is not None:
         _check_reference(reference, data)
@@ -94,22 +92,40 @@ def _jobs(spec: AttributorSpec, datasets: Mapping[str, Dataset], repository: Pat
         preprocess = method.preprocess[spec.scale]
         if spec.side is not None:
             preprocess = preprocess.model_copy(update={"resize": preprocess.resize and spec.side, "crop": spec.side})
-        shown = represented(method.represent[spec.scale], preprocess, images, reference, repository)
-        own = method.recipes[spec.scale]
-        recipe = Recipe.model_validate({**own.model_dump(), **spec.recipe}) if own.epochs else own
+        shown = represented(method.represent[spec.scale], preprocess, images, reference, repository, spec.index)
+        recipe = _recipe(method, spec)
         for seed in spec.seed:
             said = {
                 "method": method.name,
                 "scale": spec.scale,
                 "recipe": recipe.model_dump(mode="json"),
                 "shown": shown.key,
+                "filter": method.filter,
                 "sources": chosen,
-                "split": spec.split,
+                "rows": [hashlib.sha256(rows.tobytes()).hexdigest() for rows in (targets, train, validation)],
                 "seed": seed,
             }
             key = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
             name = f"{method.name}.{spec.tag.replace('{seed}', str(seed))}"
             yield AttributionJob(name, method, spec, seed, recipe, shown, chosen, targets, train, validation, key)
+
+
+def _recipe(method: Attributor, spec: AttributorSpec) -> Recipe:
+    """Return a method's recipe with what the file changes; one that takes no steps stays as it is.
+
+    Raises:
+        CardError: no step where the method takes some, or a crop of what is no picture.
+    """
+    own = method.recipes[spec.scale]
+    if not own.epochs:
+        return own
+    recipe = Recipe.model_validate({**own.model_dump(), **spec.recipe})
+    if not recipe.epochs:
+        raise CardError(problem(f"recipe of {method.name}: epochs", "1 or more", "0", "Correct it"))
+    if recipe.crop and not own.crop:
+        do = "Give crop to methods that are asked about pictures alone"
+        raise CardError(problem(f"recipe of {method.name}: crop", "none", str(recipe.crop), do))
+    return recipe
 
 
 def source(sample: Sample) -> str:
@@ -147,10 +163,12 @@ def _sources(spec: AttributorSpec, data: Dataset) -> tuple[str, ...]:
 
 
 def _of(data: Dataset, spec: AttributorSpec, split: str) -> Iterable[Sample]:
-    """Yield a split's images, at most so many of each subset."""
-    for info in data.subsets():
-        if info.split == split:
-            yield from data.samples(info.subset, split, spec.samples)
+    """Yield a split's images, at most so many of each source."""
+    infos = [item for item in data.subsets() if item.split == split]
+    reals = sum(item.label == REAL for item in infos)
+    for info in infos:
+        share = reals if info.label == REAL else 1
+        yield from data.samples(info.subset, split, spec.samples and max(1, spec.samples // share))
 
 
 def _check(data: Dataset, spec: AttributorSpec, sources: tuple[str, ...], parts: Mapping[str, Places]) -> None:
@@ -162,13 +180,15 @@ def _check(data: Dataset, spec: AttributorSpec, sources: tuple[str, ...], parts:
             raise DataError(problem(what, "some of every source", f"none of {', '.join(missing)}", "Check the layout"))
 
 
-def _check_apart(data: Dataset, train: list[Sample], samples: list[Sample], spec: AttributorSpec) -> None:
+def _check_apart(data: Dataset, train: list[Sample], spec: AttributorSpec) -> None:
+    """Raise DataError where a trained image is in another split, be it validated with or tested on."""
     known = {item.sha256: item.path for item in train}
-    for item in samples:
-        if item.split != spec.split and item.sha256 in known:
-            got = f"{known[item.sha256]} is {item.path}"
-            what = f"{data.name}: images of split {item.split}"
-            raise DataError(problem(what, "none that is trained on", got, "Remove it from one side"))
+    for info in data.subsets():
+        for item in data.samples(info.subset, info.split) if info.split != spec.split else ():
+            if item.sha256 in known:
+                got = f"{known[item.sha256]} is {item.path}"
+                what = f"{data.name}: images of split {item.split}"
+                raise DataError(problem(what, "none that is trained on", got, "Remove it from one side"))
 
 
 def _check_reference(other: Dataset, data: Dataset) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, PositiveInt, ValidationError, model_validator
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
 from export.attributors.attributor import Recipe
 from export.detectors.architecture import Scale
@@ -36,10 +36,11 @@ class AttributorSpec(Frozen):
         scale: as published, or the miniature's.
         data: name of the data set; all its generators and its real images are the sources.
         reference: name of the data set whose real training images artifacts are taken against.
+        index: how neighbours are searched, as the suites' references must say too.
         split: whose images train.
         validation: the split that says when to stop; never the one that suites test.
         leave_out: generators that are not shown, wildcards; suites ask what is made of them (open set).
-        samples: at most so many images of each source, by a hash; the same ones for every seed.
+        samples: at most so many images of each source, evenly of its subsets, by a hash; the same ones for every seed.
         side: of the square that is cut from images, in place of the method's, in pixels.
         recipe: what differs from the method's own, where it takes steps.
         seed: of weights and order, or several: one attributor each.
@@ -50,13 +51,14 @@ class AttributorSpec(Frozen):
     scale: Scale = "full"
     data: str
     reference: str = ""
+    index: Literal["exact", "approximate"] = "exact"
     split: Split = "train"
-    validation: Split = "val"
+    validation: Literal["train", "val"] = "val"
     leave_out: Several[str] = ()
     samples: PositiveInt | None = None
     side: PositiveInt | None = None
     recipe: Annotated[dict[str, Any], AfterValidator(_overrides)] = {}
-    seed: Annotated[Several[int], Field(min_length=1)] = (0,)
+    seed: Annotated[Several[NonNegativeInt], Field(min_length=1)] = (0,)
     tag: str = Field(pattern=r"^([a-z0-9_]|\{seed\})+$")
 
     @model_validator(mode="after")

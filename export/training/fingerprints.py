@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import math
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -25,6 +26,7 @@ from export.training.residuals import Filter, ResidualFile
 from export.training.result import Trained, line, sparkline
 from export.training.spec import FingerprintSpec, Training
 from export.triton import Serving
+from harness.card import HEAD_PATTERN
 from harness.data.sample import Dataset
 from harness.environment import revision
 from harness.errors import CheckpointError, DataError, problem
@@ -83,6 +85,7 @@ def make_bank_jobs(training: Training, datasets: Mapping[str, Dataset], here: Pa
     for spec in training.fingerprints:
         data, filter = datasets[spec.data], Filter.of(spec.filter, here)
         generators = generators_of(spec, data)
+        _check_names(data, generators)
         for samples, seed in ((samples, seed) for samples in spec.samples for seed in spec.seed):
             parts = {name: choose(spec, data, (name,), seed, samples) for name in generators}
             for images in (images for part in parts.values() for images in part):
@@ -231,6 +234,14 @@ def enter_bank(job: BankJob, training: Training, found: Trained, repository: Pat
 
 
 Done = dict[str, tuple[Fingerprint, list[Look]]]
+
+
+def _check_names(data: Dataset, generators: Sequence[str]) -> None:
+    """Raise DataError where a generator can't name a fingerprint."""
+    for name in generators:
+        if not re.fullmatch(HEAD_PATTERN, name):
+            do = "Rename its folder: lower case letters, digits, dot, dash and underscore"
+            raise DataError(problem(f"{data.name}: generators", "names that a card can hold", repr(name), do))
 
 
 def _check_size(images: Images, size: int) -> None:

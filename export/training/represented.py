@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.lib.format import open_memmap
@@ -25,6 +25,7 @@ from harness.errors import CardError, problem
 from harness.events import Events
 from harness.fingerprints.fitting import Embedder, fit_reference
 from harness.fingerprints.pixels import read_pixels
+from harness.fingerprints.reference import VERSION
 from harness.fingerprints.representations import Artifact, parse_representation
 from harness.fingerprints.spaces import Images
 from harness.images.preprocess import Preprocess
@@ -34,6 +35,8 @@ from harness.store.files import write_atomic
 
 BATCH = 32
 """Images represented at once."""
+
+Index = Literal["exact", "approximate"]
 
 VALUES, REFERENCE = "values.npy", "reference.json"
 
@@ -51,6 +54,7 @@ class Represented:
         images: which, a row each.
         reference: whose real training images artifacts are taken against; None where there are no artifacts.
         embedder: the model of an embedding; None where there is none.
+        index: how the reference's neighbours are searched.
         key: digest of all of that.
     """
 
@@ -59,6 +63,7 @@ class Represented:
     images: Rows
     reference: Dataset | None
     embedder: Entry | None
+    index: Index
     key: str
 
 
@@ -78,7 +83,7 @@ class Found:
 
 
 def represented(
-    represent: str, preprocess: Preprocess, images: Rows, reference: Dataset | None, repository: Path
+    represent: str, preprocess: Preprocess, images: Rows, reference: Dataset | None, repository: Path, index: Index
 ) -> Represented:
     """Check what a representation needs, and name it.
 
@@ -88,6 +93,7 @@ def represented(
         images: which.
         reference: of the artifacts, where the training file names one.
         repository: where an embedder is found.
+        index: how neighbours are searched.
 
     Raises:
         CardError: artifacts without a reference, or an embedder that is not there or takes images of another size.
@@ -110,9 +116,12 @@ def represented(
         "images": images.digest,
         "reference": reference.digest if artifact is not None and reference is not None else "",
         "embedder": file_sha256(embedder.model_file) if embedder else "",
+        "index": index,
+        "ready": images.data.ready,
+        "version": VERSION,
     }
     key = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
-    return Represented(kept, preprocess, images, reference if artifact is not None else None, embedder, key)
+    return Represented(kept, preprocess, images, reference if artifact is not None else None, embedder, index, key)
 
 
 def compute(asked: Represented, folder: Path, events: Events) -> Found:
@@ -164,7 +173,9 @@ def _made(
     if not isinstance(parsed, Artifact) or asked.reference is None:
         yield parsed.bind(), none
         return
-    spec = ReferenceSpec(data=asked.reference.name, split="train", space=parsed.space, embedder=parsed.embedder)
+    spec = ReferenceSpec(
+        data=asked.reference.name, split="train", space=parsed.space, embedder=parsed.embedder, index=asked.index
+    )
     with _opened(asked.embedder) as embed:
         reference = fit_reference(spec, asked.reference, asked.preprocess, references, embed, events)
         yield parsed.bind([reference], embed), {"reference": reference.identity, "facts": reference.facts}

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import PositiveInt, ValidationError
 
 from harness.errors import DataError, StoreError, problem
-from harness.fingerprints.neighbours import Distances, Floats, Hashes, Neighbours, Rows
+from harness.fingerprints.neighbours import LARGEST, Distances, Floats, Hashes, Neighbours, Rows
 from harness.fingerprints.pixels import content_hashes
 from harness.fingerprints.spaces import Features, Images, SpaceName
 from harness.frozen import Frozen
@@ -142,9 +142,16 @@ class Reference:
         Args:
             found: features of the images, float32 (n, *shape).
             images: uint8 (n, height, width, 3).
+
+        Returns:
+            float32; nan for images whose features are no numbers, so that one of them costs no other its answer.
         """
-        rows, _ = self.nearest(found, content_hashes(images))
-        return found - self.neighbours.features[rows].reshape(found.shape)
+        made = np.full(found.shape, np.nan, np.float32)
+        good = (np.abs(flat(found)) < LARGEST).all(axis=1)
+        if good.any():
+            rows, _ = self.nearest(found[good], content_hashes(images[good]))
+            made[good] = found[good] - self.neighbours.features[rows].reshape(found[good].shape)
+        return made
 
 
 def open_reference(place: Path) -> Reference:

@@ -17,8 +17,9 @@ CORE = 2
 """Bins around one that are no background; of two peaks as near as this, the stronger counts."""
 
 FAINT = 4.0
-"""Times the background up to which a maximum is no peak. White noise exceeds it in one bin of 65,000: its magnitude has
-a Rayleigh distribution, and ``exp(-FAINT**2 * ln 2) = 2**-16``."""
+"""Times the background up to which a maximum is no peak. White noise of one channel exceeds it in one bin of
+65,000, for its magnitude has a Rayleigh distribution and ``exp(-FAINT**2 * ln 2) = 2**-16``; a mean of channels does
+far more rarely."""
 
 ROUNDING = 1e-9
 """Share of the largest magnitude below which a background is rounding."""

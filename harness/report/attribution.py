@@ -102,7 +102,7 @@ _GROUPS = (
 )
 _PLANE = "t-SNE of the centred logits: near points are answered alike; distances between groups mean little."
 _ARTIFACTS = "An artifact is the image minus its nearest real image, stretched about grey to be seen."
-_BESIDE = "Accuracy on clean images of each task; the same trainings throughout, so the difference is the data's."
+_BESIDE = "Accuracy on clean images of each task; of the same trainings, the difference is the data's."
 
 
 def verdict(found: Against) -> str:
@@ -113,11 +113,11 @@ def verdict(found: Against) -> str:
         f" over {found.difference.n:,} images and their trainings; "
     )
     if len(found.mcnemar) == 1:
-        words += f"McNemar's exact p = {found.mcnemar[0]:.2g}. "
+        words += f"McNemar's p, as if images were independent, {found.mcnemar[0]:.2g}. "
     else:
         largest, below = max(found.mcnemar), sum(p < ALPHA for p in found.mcnemar)
         pairs = f"of {len(found.mcnemar)} pairs of trainings {below} differ"
-        words += f"{pairs} by McNemar's exact test, p at most {largest:.2g}. "
+        words += f"{pairs} by McNemar's test, as if images were independent (p at most {largest:.2g}). "
     asked = f"at least {100 * MARGIN:g} points"
     if found.holds:
         words += f"The best method is better by {asked}, and significantly."

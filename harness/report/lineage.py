@@ -56,6 +56,11 @@ def _blocks(found: Lineage, banks: Mapping[str, Bank], name: str) -> Iterator[Bl
     if found.children:
         yield Text(_verdict(found))
         yield _children(found, naive, name)
+    if found.untested:
+        yield Text(
+            f"Not tested: {', '.join(found.untested)}, for want of figures, or of a detector of the parent and of"
+            " another base."
+        )
     own = frozenset((i, i) for i in range(len(found.rows)))
     title = "Cross-detection: AUROC of each generator's detector on each generator's images"
     yield Matrix(name, title, found.rows, found.columns, found.matrix, own, "trained on", "tested on")
@@ -87,10 +92,14 @@ def _verdict(found: Lineage) -> str:
     )
 
 
+NEAREST = 3
+"""Bases named for each child."""
+
+
 def _children(found: Lineage, naive: Naive | None, name: str) -> Table:
     direct = [
-        Column("direct", "nearest base by direct correlation"),
-        Column("centred", "the same, mean of the bank taken off"),
+        Column("direct", "nearest directly"),
+        Column("centred", "and without the bank's mean"),
     ]
     return Table(
         f"{name}_children",
@@ -101,7 +110,7 @@ def _children(found: Lineage, naive: Naive | None, name: str) -> Table:
             Column("rank", "rank of its parent", "int"),
             Column("similarity", "similarity to it", "estimate"),
             Column("ahead", "ahead of the other bases' mean", "estimate"),
-            Column("ranking", "bases, nearest first"),
+            Column("ranking", "nearest bases"),
             *(direct if naive else []),
         ),
         tuple(_child(child, found, naive) for child in found.children),
@@ -115,7 +124,7 @@ def _child(child: Child, found: Lineage, naive: Naive | None) -> dict[str, Cell]
         "rank": child.rank,
         "similarity": dict(child.ranking)[child.parent],
         "ahead": child.ahead,
-        "ranking": ", ".join(f"{base} {figure.value:.3f}" for base, figure in child.ranking),
+        "ranking": ", ".join(f"{base} {figure.value:.3f}" for base, figure in child.ranking[:NEAREST]),
     }
     if naive:
         row["direct"] = naive.nearest(child.name, found.bases, centred=False)

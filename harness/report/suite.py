@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from harness.fingerprints.reference import Reference
 from harness.models import Model
 from harness.report.tree import Column, Pairs, Report, Section, Table
 from harness.spec.suite import Suite
@@ -16,6 +17,7 @@ def suite_report(
     data_notes: Sequence[str],
     environment: Mapping[str, str],
     reasons: Sequence[str],
+    references: Sequence[Reference] = (),
 ) -> Report:
     """Lay out a suite's report.
 
@@ -26,6 +28,7 @@ def suite_report(
         data_notes: what must be said of the data.
         environment: facts of the machine.
         reasons: why the run is INVALID; empty where it is VALID.
+        references: that artifacts were taken against.
     """
     return Report(
         title=suite.name,
@@ -35,7 +38,34 @@ def suite_report(
         sections=(
             *sections,
             *([Section("Models", (_models(models),), detail=True)] if models else []),
+            *([Section("References", (_references(references),), detail=True)] if references else []),
             Section("Environment", (_environment(environment),), detail=True),
+        ),
+    )
+
+
+def _references(references: Sequence[Reference]) -> Table:
+    return Table(
+        "references",
+        "Real images that artifacts are taken against",
+        (
+            Column("reference", "identity"),
+            Column("space", "space"),
+            Column("embedder", "embedder"),
+            Column("images", "images", "int"),
+            Column("index", "search"),
+            Column("recall", "recall@1", "percent"),
+        ),
+        tuple(
+            {
+                "reference": item.identity[:12],
+                "space": item.about.basis.space,
+                "embedder": item.about.embedder,
+                "images": item.about.count,
+                "index": item.about.basis.index,
+                "recall": item.about.recall,
+            }
+            for item in references
         ),
     )
 

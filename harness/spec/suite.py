@@ -251,6 +251,11 @@ class Suite(Frozen):
     resamples: Annotated[int, Field(ge=100, le=20_000)] = 1000
     max_failures: NonNegativeFloat = 0.02
 
+    @property
+    def asks(self) -> frozenset[str]:
+        """Tasks of the cards that its tasks can ask: what its wildcards mean."""
+        return frozenset("classification" if task.kind == "disagreement" else task.kind for task in self.tasks)
+
     @model_validator(mode="after")
     def _names_meet(self) -> Suite:
         for task in self.tasks:

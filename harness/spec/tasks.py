@@ -354,7 +354,7 @@ class AttributionTask(Frozen):
 
 
 class GrayTask(Frozen):
-    """What a network that was fitted to a constant gray leaves in its images; asks no model about no image.
+    """What a network that was fitted to a constant gray leaves in its images; asks no model about any image.
 
     Attributes:
         history: file of its answers in the course of that training, relative to the suite file.

@@ -159,7 +159,9 @@ def evaluate_attribution(
         dict.fromkeys([*(name for card in own.values() for name in card.classes if name in tested), *tested])
     )
     designs = designs_of(task)
-    families = families_of(designs, sources)
+    families = families_of(
+        designs, dict.fromkeys([*sources, *(name for card in own.values() for name in card.classes)])
+    )
     methods: list[Method] = []
     open_sets: list[OpenSet] = []
     groupings: list[Grouping] = []
@@ -293,7 +295,11 @@ def _against(
         difference=_difference(best, other, ACCURACY),
         p=bootstrap_p(best.draws[ACCURACY] - other.draws[ACCURACY]),
         mcnemar=tuple(mcnemar(*a.shared(b)) for a, b in zip(best.right, other.right, strict=False)),
-        parts={name: _difference(best, other, key) for name, key in parts.items() if key in best.draws},
+        parts={
+            name: _difference(best, other, key)
+            for name, key in parts.items()
+            if key in best.draws and key in other.draws
+        },
     )
 
 

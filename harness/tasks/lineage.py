@@ -61,6 +61,7 @@ class Lineage:
         p: its one-sided p-value, nan without children.
         relabellings: how many ways to name the parents it was counted from.
         bases: generators that are no children.
+        untested: children that the suite names and the test leaves out.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Lineage:
     p: float = math.nan
     relabellings: int = 0
     bases: tuple[str, ...] = ()
+    untested: tuple[str, ...] = ()
 
 
 def trace(detection: Detection, parents: Mapping[str, str], seed: int) -> tuple[Lineage, ...]:
@@ -115,7 +117,7 @@ def _trace(family: Family, detection: Detection, parents: Mapping[str, str], see
     rows, columns = ([names.index(name) for name in group] for group in (mine, bases))
     near, drawn = (likeness(table)[..., rows, :][..., columns] for table in (auroc, draws))
     if not mine or len(bases) < 2 or np.isnan(near).any():
-        return lineage
+        return replace(lineage, untested=tuple(parents))
     own_parent = [bases.index(parents[child]) for child in mine]
     behind = [[[*cells[a][b], *cells[b][a]] for b in columns] for a in rows]
     statistic, p, relabellings = parent_test(near, own_parent, seed)
@@ -129,6 +131,7 @@ def _trace(family: Family, detection: Detection, parents: Mapping[str, str], see
         p=p,
         relabellings=relabellings,
         bases=tuple(bases),
+        untested=tuple(child for child in parents if child not in mine),
     )
 
 

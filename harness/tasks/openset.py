@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.errors import DataError, problem
 from harness.metrics.binary import auroc, threshold_at_fpr
 from harness.stats import Estimate, bootstrap_interval
 from harness.stats.bootstrap import bootstrap
@@ -75,7 +76,11 @@ def _figures(
     calibration: Told, tested: Told, unknown: Sequence[str], fpr: float, resamples: int, seed: int
 ) -> tuple[Floats, Floats]:
     """Return false alarms, the share detected of each unknown source, and the AUROC: (k,) and resampled (b, k)."""
-    threshold = threshold_at_fpr(_unsure(calibration.only(calibration.known)), fpr)
+    held = calibration.only(calibration.known)
+    if not len(held.ids):
+        do = "Name a split that has some"
+        raise DataError(problem("calibration", "answered images of known sources", "none", do))
+    threshold = threshold_at_fpr(_unsure(held), fpr)
     unsure, known = _unsure(tested), tested.known
     called = unsure > threshold
     groups = np.stack([known, *(tested.truth == name for name in unknown)], axis=1).astype(np.float64)

@@ -70,7 +70,7 @@ def read_told(store: CellStore, cells: Iterable[Cell], card: Card) -> Told:
         scores.append(scores_of(good, card.outputs))
         failures.append(failed)
     whole = pa.concat_tables(tables)
-    logs = log_probabilities(np.concatenate(scores), card.score)
+    logs = _logs(np.concatenate(scores).astype(np.float64), card)
     return Told(
         ids=hashed(whole["sample"]),
         clusters=hashed(whole["source"]),
@@ -80,6 +80,13 @@ def read_told(store: CellStore, cells: Iterable[Cell], card: Card) -> Told:
         knows=card.classes,
         failures=counted(failures),
     )
+
+
+def _logs(scores: Floats, card: Card) -> Floats:
+    """Return log probabilities; of statistics (correlations) as if they were logits in units of their deviation."""
+    if card.score == "statistic":
+        return log_probabilities(scores / (scores.std() or 1.0) if scores.size else scores, "logit")
+    return log_probabilities(scores, card.score)
 
 
 ACCURACY, BALANCED, FAMILIES = "accuracy", "balanced_accuracy", "family_accuracy"

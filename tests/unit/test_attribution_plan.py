@@ -59,8 +59,8 @@ def data(root: Path) -> Dataset:
     return open_dataset("d", DataSpec(layout="manifest", root="table.csv"), root, root / "cache", Silent())
 
 
-def plan(data: Dataset, models: list[dict[str, Any]], **task: Any) -> Plan:
-    suite = Suite.model_validate(said(models, task))
+def plan(data: Dataset, listed: list[dict[str, Any]], **task: Any) -> Plan:
+    suite = Suite.model_validate(said(listed, task))
     with open_models(expand(suite.models, Path())) as opened:
         return make_plan(suite, opened, {"d": data})
 
@@ -90,7 +90,11 @@ def test_without_calibration_the_test_alone_is_asked(data: Dataset) -> None:
             r"a\.b: expected two tested sources or more that it knows, got \['gan'\]",
         ),
         ([model("a.b", classes=("gan",))], KNOWN, r"a\.b: expected two sources or more to tell apart, got \['gan'\]"),
-        ([model("a.b", task="detection", classes=(), heads=[{"name": "fake"}])], KNOWN, "expected an attributor"),
+        (
+            [model("a.b", task="detection", classes=(), heads=[{"name": "fake"}])],
+            {**KNOWN, "models": ["a.b"]},
+            "expected an attributor",
+        ),
         ([model("a.b")], {"methods": ["a.*"], "baselines": ["c.*"], **KNOWN}, r"'c\.\*', which matches none"),
         ([model("a.b")], {"subsets": ["flw"]}, "Did you mean 'flow'"),
     ],

@@ -249,3 +249,14 @@ def test_a_model_without_card_is_closed_too(closed: list[str], nameless: str) ->
     with pytest.raises(CardError), open_models(wanted):
         pytest.fail("it opened")
     assert len(closed) == 2
+
+
+def test_wildcards_mean_what_the_tasks_can_ask(repository: Path) -> None:
+    asked = names(expand([spec("*.mini_*")], repository, tasks={"detection"}))
+    assert {item.partition(".")[0] for item in asked} >= {"npr", "spec"}
+    told = names(expand([spec("*.mini_*")], repository, tasks={"attribution"}))
+    assert {item.partition(".")[0] for item in told} >= {"manifpt_frequency", "durall20"}
+    assert not set(asked) & set(told)
+    assert names(expand([spec("embedder.mini_sl")], repository, tasks={"detection"})) == ["embedder.mini_sl"]
+    with pytest.raises(CardError, match="models embedder.*: expected some of task detection, got embedding"):
+        expand([spec("embedder.*")], repository, tasks={"detection"})

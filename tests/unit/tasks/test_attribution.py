@@ -229,7 +229,7 @@ class TestOpenSet:
     def test_a_calibration_without_answers_is_refused(self, tmp_path: Path) -> None:
         bench = self.bench(tmp_path).drawn("a.open", 1.0, 0, classes=self.KNOWN, splits=["test"])
         bench.put("a.open", {name: [None] for name in SOURCES}, "val", card=attributor(self.KNOWN))
-        with pytest.raises(DataError, match="threshold"):
+        with pytest.raises(DataError, match="calibration: expected answered images of known sources"):
             bench.figures()
 
 
