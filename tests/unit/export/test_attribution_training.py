@@ -106,7 +106,11 @@ def test_attributors_are_trained_entered_and_not_trained_again(root: Path, tmp_p
         ({"method": "wang20", "leave_out": "*"}, DataError, "expected two or more to tell apart, got nature"),
         ({"method": "wang20", "reference": "shared"}, DataError, "expected no image of d, got data/train-nature-0.png"),
         ({"method": "wang20", "split": "test"}, DataError, "d, split test: expected two or more"),
-        ({"method": "wang20", "recipe": {"epochs": 0}}, CardError, "recipe of wang20: epochs: expected 1 or more, got 0"),
+        (
+            {"method": "wang20", "recipe": {"epochs": 0}},
+            CardError,
+            "recipe of wang20: epochs: expected 1 or more, got 0",
+        ),
         ({"method": "durall20", "recipe": {"crop": 8}}, CardError, "recipe of durall20: crop: expected none, got 8"),
         ({"method": "wang20", "seed": [0, 0]}, CardError, "attributors: expected names used once, got wang20.t_s0"),
     ],

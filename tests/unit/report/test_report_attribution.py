@@ -115,7 +115,10 @@ def against(value: float, p: float, parts: dict[str, float], mcnemar: tuple[floa
         (against(0.06, 0.2, {}), "not shown to be better by at least 5 points: the difference may be chance."),
         (against(-0.06, 0.001, {}), "not better by at least 5 points: it is significantly worse."),
         (against(0.08, 0.001, {}), "+8.0 points [+6.0, +10.0], p = 0.001 over 1,000 images"),
-        (against(0.08, 0.001, {}), "of 2 pairs of trainings 1 differ by McNemar's test, as if images were independent (p at most 0.2)."),
+        (
+            against(0.08, 0.001, {}),
+            "of 2 pairs of trainings 1 differ by McNemar's test, as if images were independent (p at most 0.2).",
+        ),
         (against(0.08, 0.001, {}, (0.03,)), "McNemar's p, as if images were independent, 0.03."),
         (against(0.03, 0.01, {"gan": 0.09, "flow": -0.04, "vq": 0.01}), "in points: flow (-4.0), vq (+1.0)."),
     ],
