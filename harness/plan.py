@@ -222,7 +222,11 @@ class _Planner:
 
     def cells(self, task: DetectionTask | ClassificationTask | AttributionTask, data: Dataset) -> Iterator[Cell]:
         """Yield the cells of a task that asks about images as they are."""
-        answering = [name for name, card in self.cards.items() if name in task.models or _meant(task, card)]
+        answering = [
+            name
+            for name, card in self.cards.items()
+            if _meant(task, card) or (name in task.models and card.task != "gradient")
+        ]
         names = select(task.models, answering, f"task {task.name}: models")
         chosen = {name: self.cards[name] for name in names}
         if isinstance(task, DetectionTask):

@@ -14,12 +14,21 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
+def is_benchmark(item: pytest.Item) -> bool:
+    """Whether a test measures time or memory."""
+    return item.path.parent.name == "benchmarks"
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Keep together what shares fixtures that take long: the tests of one file, and those of the real classifiers."""
+    shared = "classifiers" in getattr(item, "fixturenames", ())
+    item.add_marker(pytest.mark.xdist_group("classifiers" if shared else item.path.name))
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep together what shares fixtures that take long: the tests of one file, and those of the real classifiers."""
-    for item in items:
-        shared = "classifiers" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("classifiers" if shared else item.path.name))
+    """Put benchmarks last, when lint is done."""
+    items.sort(key=is_benchmark)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -28,7 +37,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
     if run is None:
         return (yield)
-    mine = fcntl.LOCK_EX if item.path.parent.name == "benchmarks" else fcntl.LOCK_SH
+    mine = fcntl.LOCK_EX if is_benchmark(item) else fcntl.LOCK_SH
     folder = Path(tempfile.gettempdir())
     with (folder / f"discern-{run}.door").open("w") as door, (folder / f"discern-{run}.room").open("w") as room:
         fcntl.flock(door, fcntl.LOCK_EX)  # whoever waits for the room keeps the door, so that nobody overtakes it

@@ -13,7 +13,7 @@ import numpy as np
 from harness.fingerprints.neighbours import Neighbours
 
 FLOOR = 0.9
-ROWS = int(os.environ.get("DISCERN_ROWS", "20000"))
+ROWS = int(os.environ.get("DISCERN_ROWS", "10000"))
 QUERIES, DIMENSIONS = 128, 2048
 
 
