@@ -19,12 +19,6 @@ def is_benchmark(item: pytest.Item) -> bool:
     return item.path.parent.name == "benchmarks"
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Keep together what shares fixtures that take long: the tests of one file, and those of the real classifiers."""
-    shared = "classifiers" in getattr(item, "fixturenames", ())
-    item.add_marker(pytest.mark.xdist_group("classifiers" if shared else item.path.name))
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put benchmarks last, when lint is done."""
