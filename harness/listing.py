@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
-from harness.errors import HarnessError, problem
+from harness.extras import load_extra
 from harness.images.degrade import DEGRADATIONS
 from harness.repository import find_entries
 from harness.search.registry import SEARCHERS
@@ -20,22 +19,12 @@ Rows = list[tuple[str, str]]
 
 def load_catalog() -> ModuleType:
     """Return the catalogue of exports, which needs torch; raises HarnessError where the extra is not installed."""
-    return _load("export.catalog")
+    return load_extra("export.catalog")
 
 
 def load_training() -> ModuleType:
     """Return what trains detectors, which needs torch; raises HarnessError where the extra is not installed."""
-    return _load("export.training.run")
-
-
-def _load(module: str) -> ModuleType:
-    try:
-        return import_module(module)
-    except ModuleNotFoundError as error:
-        missing = str(error.name)
-        raise HarnessError(
-            problem(module, f"the package {missing}", "none", "Install it: uv sync --extra export")
-        ) from error
+    return load_extra("export.training.run")
 
 
 def _first_line(thing: object) -> str:
@@ -50,13 +39,13 @@ LISTINGS: Mapping[str, Callable[[Path, Path], Rows]] = {
     "tasks": lambda repository, out: [(kind, _first_line(task)) for kind, task in TASKS.items()],
     "exports": lambda repository, out: [(name, item.summary) for name, item in load_catalog().EXPORTS.items()],
     "architectures": lambda repository, out: [
-        (name, item.summary) for name, item in _load("export.detectors").ARCHITECTURES.items()
+        (name, item.summary) for name, item in load_extra("export.detectors").ARCHITECTURES.items()
     ],
     "attributors": lambda repository, out: [
-        (name, f"{item.summary} ({item.source})") for name, item in _load("export.attributors").ATTRIBUTORS.items()
+        (name, f"{item.summary} ({item.source})") for name, item in load_extra("export.attributors").ATTRIBUTORS.items()
     ],
     "augmentations": lambda repository, out: [
-        (name, _first_line(kind)) for name, kind in _load("export.training.augment").AUGMENTATIONS.items()
+        (name, _first_line(kind)) for name, kind in load_extra("export.training.augment").AUGMENTATIONS.items()
     ],
     "runs": lambda repository, out: [(info.id, f"{info.status} {info.verdict or ''}") for info in RunStore(out).all()],
 }

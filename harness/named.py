@@ -27,6 +27,27 @@ class Named(Frozen):
 N = TypeVar("N", bound=Named)
 
 
+THEN = " + "
+"""Between the parts of a chain."""
+
+
+def read_chain(value: object, kinds: Mapping[str, type[N]], what: str, example: str) -> tuple[N, ...]:
+    """Read one or several that follow each other, as suites write them: one, a list of them, or their joined ids.
+
+    Args:
+        value, kinds, what, example: as of :func:`read_named`.
+
+    Raises:
+        SuiteError: nothing, an unknown name or parameter, or a value out of range.
+    """
+    if not value or not isinstance(value, str | dict | list) or (isinstance(value, dict) and len(value) != 1):
+        raise SuiteError(problem(what, "a name, {name: {...}} or a list", repr(value), f"Write e.g. {example}"))
+    if isinstance(value, list):
+        return tuple(part for item in value for part in read_chain(item, kinds, what, example))
+    single = value.split(THEN) if isinstance(value, str) else [value]
+    return tuple(read_named(item, kinds, what, example) for item in single)
+
+
 def read_named(value: object, kinds: Mapping[str, type[N]], what: str, example: str) -> N:
     """Read one as suites write it, or its canonical id.
 

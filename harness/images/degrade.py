@@ -11,17 +11,13 @@ import numpy as np
 from PIL import Image as PILImage
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from harness.errors import ImageError, SuiteError, problem
+from harness.errors import ImageError, problem
 from harness.frozen import Frozen
 from harness.images.preprocess import FILTERS, Image, centre_crop, resize_shorter
-from harness.named import Named, read_named
+from harness.named import THEN, Named, read_chain
 
 Filter = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 Quality = Annotated[int, Field(ge=1, le=100)]
-
-THEN = " + "
-"""Between the operations of a chain."""
-
 
 class Degradation(Protocol):
     """An image operation with an identity."""
@@ -255,16 +251,8 @@ def parse_degradation(value: object) -> Degradation:
     Raises:
         SuiteError: an unknown name or parameter, or a value out of range.
     """
-    if not value or not isinstance(value, str | dict | list) or (isinstance(value, dict) and len(value) != 1):
-        what, do = "a name, {name: {...}} or a list", "Write e.g. jpeg quality=65"
-        raise SuiteError(problem("degradation", what, repr(value), do))
-    if isinstance(value, list):
-        chained = [parse_degradation(item) for item in value]
-        parts = [part for item in chained for part in (item.parts if isinstance(item, Chain) else (item,))]
-    else:
-        single = value.split(THEN) if isinstance(value, str) else [value]
-        parts = [read_named(item, DEGRADATIONS, "degradation", "jpeg quality=65") for item in single]
-    return parts[0] if len(parts) == 1 else Chain(tuple(parts))
+    parts = read_chain(value, DEGRADATIONS, "degradation", "jpeg quality=65")
+    return parts[0] if len(parts) == 1 else Chain(parts)
 
 
 def _round_trip(image: Image, codec: str, **options: Any) -> Image:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from harness.images.degrade import CLEAN, THEN
+from harness.images.degrade import CLEAN
+from harness.named import THEN
 from harness.report.cross import grid_table
 from harness.report.figures import CROSSED, SHORT, WORDS
 from harness.report.tree import Block, Curves
