@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,18 +16,17 @@ from torch.nn import functional
 
 from export.attributors import Network
 from export.attributors.export import attributor_built
-from export.catalog import enter
 from export.onnx import file_sha256
 from export.parity import PROBES
 from export.training.attribution_jobs import AttributionJob, Places
+from export.training.entries import card_there, enter_trained
 from export.training.represented import Found, Values, compute
-from export.training.result import RESULT, sparkline
+from export.training.result import RESULT, TrainedAttributor, sparkline
 from export.training.spec import Training
-from export.triton import Serving
+from export.training.states import save_state
 from harness.environment import revision
 from harness.errors import DivergedError, problem
 from harness.events import Events
-from harness.repository import CONFIG, load_entry
 from harness.store.files import write_atomic
 
 ASKED = 256
@@ -67,34 +64,6 @@ class Fitted:
     best: Look
 
 
-@dataclass(frozen=True)
-class TrainedAttributor:
-    """One attributor that is trained and entered.
-
-    Attributes:
-        name: of its entry.
-        folder: weights and history.
-        accuracy: on the validation images.
-        steps: optimiser steps to its best state.
-        seconds: of training, representations not counted.
-        revision: of the code that trained it.
-        curve: its training loss over time, as text.
-    """
-
-    name: str
-    folder: Path
-    accuracy: float
-    steps: int
-    seconds: float
-    revision: str
-    curve: str
-
-    @property
-    def figure(self) -> str:
-        """How good it is, in words."""
-        return f"val accuracy {self.accuracy:.3f}"
-
-
 def train_attributor(
     job: AttributionJob,
     training: Training,
@@ -130,7 +99,7 @@ def train_attributor(
         finally:
             events.end()
         _write(fitted, job, folder, time.monotonic() - started, code)
-    trained = TrainedAttributor(folder=folder, **json.loads((folder / RESULT).read_text(encoding="utf-8")))
+    trained = TrainedAttributor.load(folder)
     _enter(job, training, trained, out, repository, events)
     return trained
 
@@ -238,18 +207,16 @@ def _write(fitted: Fitted, job: AttributionJob, folder: Path, seconds: float, co
     """Write weights and history, and last of all the result."""
     history = pd.DataFrame([asdict(look) for look in fitted.looks])
     write_atomic(folder / "history.csv", history.to_csv(index=False).encode())
-    buffer = io.BytesIO()
-    torch.save(fitted.weights, buffer)
-    write_atomic(folder / "weights.pt", buffer.getvalue())
-    said = {
-        "name": job.name,
-        "accuracy": fitted.best.accuracy,
-        "steps": fitted.best.epoch * math.ceil(len(job.train) / job.recipe.batch),
-        "seconds": seconds,
-        "revision": code,
-        "curve": sparkline([look.loss for look in fitted.looks]),
-    }
-    write_atomic(folder / RESULT, json.dumps(said, indent=2, ensure_ascii=False).encode())
+    save_state(folder / "weights.pt", fitted.weights)
+    TrainedAttributor(
+        name=job.name,
+        folder=folder,
+        accuracy=fitted.best.accuracy,
+        steps=fitted.best.epoch * math.ceil(len(job.train) / job.recipe.batch),
+        seconds=seconds,
+        revision=code,
+        curve=sparkline([look.loss for look in fitted.looks]),
+    ).save()
 
 
 def _enter(
@@ -258,12 +225,10 @@ def _enter(
     """Export a trained attributor into the repository, unless the same weights are there already."""
     weights = trained.folder / "weights.pt"
     digest = file_sha256(weights)
-    entry = repository / job.name
-    if (entry / CONFIG).is_file():
-        card = load_entry(entry).card
-        named = (card.classes, card.represent) == (tuple(job.sources), job.shown.represent)
-        if named and card.training.get("weights_sha256") == digest:
-            return
+    card = card_there(repository, job.name)
+    said = None if card is None else (card.classes, card.represent, card.training.get("weights_sha256"))
+    if said == (job.sources, job.shown.represent, digest):
+        return
     found = compute(job.shown, out / "representations", events)
     left_out = ", ".join(job.spec.leave_out)
     built = attributor_built(
@@ -288,16 +253,12 @@ def _enter(
             "seed": job.seed,
             "recipe": job.recipe.model_dump_json(exclude_defaults=True),
             "revision": trained.revision,
-            "data": "the miniature corpus" if job.shown.images.data.note else job.spec.data,
+            "data": training.called(job.spec.data),
             **found.facts,
         },
         licence=training.licence,
     )
-    events.begin(f"exporting {job.name}", 0, "stages")
-    try:
-        enter(built, repository, Serving("auto"), lambda line: None, check_served=training.check_served)
-    finally:
-        events.end()
+    enter_trained(built, training, repository, events)
 
 
 def _probes(job: AttributionJob, found: Found) -> Values:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from export.attributors import ATTRIBUTORS, Attributor, Recipe
 from export.training.attributor_spec import AttributorSpec
-from export.training.jobs import check_once, images_of
+from export.training.jobs import check_apart, check_once, images_of, known_ones
 from export.training.represented import Represented, represented
 from harness.data.sample import NATURE, REAL, Dataset, Sample
 from harness.errors import CardError, DataError, problem
@@ -84,11 +84,14 @@ def _jobs(spec: AttributorSpec, datasets: Mapping[str, Dataset], repository: Pat
         for split in (spec.split, spec.validation)
     )
     _check(data, spec, chosen, {key: targets[rows] for key, rows in (("train", train), ("validation", validation))})
-    _check_apart(data, [item for item in samples if item.split == spec.split], spec)
+    train_on = [item for item in samples if item.split == spec.split]
+    for split in sorted({info.split for info in data.subsets()} - {spec.split}):
+        others = (item for info in data.subsets() if info.split == split for item in data.samples(info.subset, split))
+        check_apart(data, train_on, others, f"images of split {split}")
     reference = datasets[spec.reference] if spec.reference else None
     if reference is not None:
         _check_reference(reference, data)
-    for method in _methods(spec):
+    for method in known_ones("method of attribution", spec.method, ATTRIBUTORS):
         preprocess = method.preprocess[spec.scale]
         if spec.side is not None:
             preprocess = preprocess.model_copy(update={"resize": preprocess.resize and spec.side, "crop": spec.side})
@@ -133,13 +136,6 @@ def source(sample: Sample) -> str:
     return NATURE if sample.label == REAL else sample.subset
 
 
-def _methods(spec: AttributorSpec) -> list[Attributor]:
-    if (pattern := unmatched(spec.method, ATTRIBUTORS)) is not None:
-        hint = did_you_mean(pattern, list(ATTRIBUTORS))
-        raise CardError(problem("method of attribution", "a known one", repr(pattern), hint))
-    return [ATTRIBUTORS[name] for name in matching(spec.method, ATTRIBUTORS)]
-
-
 def _sources(spec: AttributorSpec, data: Dataset) -> tuple[str, ...]:
     """Return the sources of a data set that are shown, reals last.
 
@@ -178,17 +174,6 @@ def _check(data: Dataset, spec: AttributorSpec, sources: tuple[str, ...], parts:
             split = spec.split if part == "train" else spec.validation
             what = f"{data.name}, split {split}: images to {'train on' if part == 'train' else 'validate with'}"
             raise DataError(problem(what, "some of every source", f"none of {', '.join(missing)}", "Check the layout"))
-
-
-def _check_apart(data: Dataset, train: list[Sample], spec: AttributorSpec) -> None:
-    """Raise DataError where a trained image is in another split, be it validated with or tested on."""
-    known = {item.sha256: item.path for item in train}
-    for info in data.subsets():
-        for item in data.samples(info.subset, info.split) if info.split != spec.split else ():
-            if item.sha256 in known:
-                got = f"{known[item.sha256]} is {item.path}"
-                what = f"{data.name}: images of split {item.split}"
-                raise DataError(problem(what, "none that is trained on", got, "Remove it from one side"))
 
 
 def _check_reference(other: Dataset, data: Dataset) -> None:

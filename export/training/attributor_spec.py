@@ -4,28 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, model_validator
 
 from export.attributors.attributor import Recipe
 from export.detectors.architecture import Scale
+from export.training.overrides import check_overrides
+from harness.fingerprints.neighbours import Index
 from harness.frozen import Frozen, Several
-from harness.names import did_you_mean
 from harness.spec.tasks import Split
-
-
-def _overrides(said: dict[str, Any]) -> dict[str, Any]:
-    """Check that every key is a recipe's and every value fits it."""
-    for key in said:
-        if key not in Recipe.model_fields:
-            hint = did_you_mean(key, list(Recipe.model_fields))
-            raise ValueError(f"an attributor's recipe has no {key!r}. {hint}")
-    try:
-        Recipe.model_validate({"epochs": 1, **said})
-    except ValidationError as error:
-        detail = error.errors(include_url=False)[0]
-        key = ".".join(map(str, detail["loc"]))
-        raise ValueError(f"recipe {key}: {detail['msg']}, got {detail['input']!r}. Correct it") from error
-    return said
 
 
 class AttributorSpec(Frozen):
@@ -51,13 +37,13 @@ class AttributorSpec(Frozen):
     scale: Scale = "full"
     data: str
     reference: str = ""
-    index: Literal["exact", "approximate"] = "exact"
+    index: Index = "exact"
     split: Split = "train"
     validation: Literal["train", "val"] = "val"
     leave_out: Several[str] = ()
     samples: PositiveInt | None = None
     side: PositiveInt | None = None
-    recipe: Annotated[dict[str, Any], AfterValidator(_overrides)] = {}
+    recipe: Annotated[dict[str, Any], AfterValidator(check_overrides(Recipe, "an attributor's recipe", epochs=1))] = {}
     seed: Annotated[Several[NonNegativeInt], Field(min_length=1)] = (0,)
     tag: str = Field(pattern=r"^([a-z0-9_]|\{seed\})+$")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import math
 import re
@@ -17,29 +16,31 @@ import numpy as np
 import pandas as pd
 import torch
 
-from export.catalog import enter
 from export.fingerprints import dif_built
 from export.residual_filters import load_filter
 from export.training.dif import Fingerprint, FingerprintTraining, Look, train_fingerprint
+from export.training.entries import card_there, enter_trained
 from export.training.jobs import Images, check_once, choose, content, generators_of
 from export.training.residuals import Filter, ResidualFile
 from export.training.result import Trained, line, sparkline
 from export.training.spec import FingerprintSpec, Training
-from export.triton import Serving
+from export.training.states import checkpoint_state, save_state
 from harness.card import HEAD_PATTERN
 from harness.data.sample import Dataset
 from harness.environment import revision
-from harness.errors import CheckpointError, DataError, problem
+from harness.errors import DataError, problem
 from harness.events import Events
 from harness.fingerprints.bank import BANK_FILE, BANK_KEY, Bank
 from harness.report.plot import plot
 from harness.report.style import alone
 from harness.report.tree import Curves
-from harness.repository import CONFIG, load_entry
 from harness.store.files import write_atomic
 
 RECIPE = {"size", "base", "steps", "batch", "margin", "lr", "patience"}
 """What of a spec decides how a fingerprint is trained on its residuals."""
+
+Done = dict[str, tuple[Fingerprint, list[Look]]]
+"""Fingerprints that are trained, and the looks on their way, by generator."""
 
 
 @dataclass(frozen=True)
@@ -146,17 +147,20 @@ def train_bank(
         DataError: an image that can't be decoded.
         DivergedError: a fingerprint whose correlations are no numbers any more.
     """
-    started, code = clock(), revision()
+    code = revision()
     checkpoint = folder / "checkpoint.pt"
-    done, state = _load(checkpoint)
+    done, state, earlier = _load(checkpoint)
     events.begin(f"{words}: residuals", len(residuals.rows), "images")
     try:
         residuals.make(device, events.advance)
     finally:
         events.end()
     total = job.spec.steps * len(job.parts)
-    saved = clock()
+    started = saved = clock()
     events.begin(words, total, "steps")
+
+    def spent() -> float:
+        return earlier + clock() - started
 
     def report(training: FingerprintTraining, generator: str) -> None:
         nonlocal saved
@@ -165,7 +169,7 @@ def train_bank(
         events.advance(len(done) * job.spec.steps + training.step, total, generator + figures)
         if clock() - saved > 60 * every_minutes:
             saved = clock()
-            _save(checkpoint, done, training.state())
+            _save(checkpoint, done, training.state(), spent())
 
     try:
         for generator, (train, validation) in job.parts.items():
@@ -179,10 +183,10 @@ def train_bank(
                 state = None
             found = train_fingerprint(training, lambda training, name=generator: report(training, name))  # type: ignore[misc]
             done[generator] = found, training.looks
-            _save(checkpoint, done, None)
+            _save(checkpoint, done, None, spent())
     finally:
         events.end()
-    _write(job, done, folder, clock() - started, code)
+    _write(job, done, folder, spent(), code)
     checkpoint.unlink()
 
 
@@ -193,14 +197,12 @@ def enter_bank(job: BankJob, training: Training, found: Trained, repository: Pat
         ParityError: the export does not answer as the bank does.
     """
     stored = (found.folder / BANK_FILE).read_bytes()
-    entry = repository / job.name
-    known = load_entry(entry).card.training.get(BANK_KEY) if (entry / CONFIG).is_file() else None
-    if known == hashlib.sha256(stored).hexdigest():
+    card = card_there(repository, job.name)
+    if card is not None and card.training.get(BANK_KEY) == hashlib.sha256(stored).hexdigest():
         return
     trained = [train for train, _ in job.parts.values()]
     history = pd.read_csv(found.folder / "history.csv")
     reached = history.groupby("generator")["auroc"].max()
-    miniature = bool(trained[0].data.note)
     built = dif_built(
         job.name,
         stored,
@@ -222,18 +224,11 @@ def enter_bank(job: BankJob, training: Training, found: Trained, repository: Pat
             "seed": job.seed,
             "recipe": job.spec.model_dump_json(include=RECIPE),
             "revision": found.revision,
-            "data": "the miniature corpus" if miniature else job.spec.data,
+            "data": training.called(job.spec.data),
         },
         claims={},
     )
-    events.begin(f"exporting {job.name}", 0, "stages")
-    try:
-        enter(built, repository, Serving("auto"), lambda line: None, check_served=training.check_served)
-    finally:
-        events.end()
-
-
-Done = dict[str, tuple[Fingerprint, list[Look]]]
+    enter_trained(built, training, repository, events)
 
 
 def _check_names(data: Dataset, generators: Sequence[str]) -> None:
@@ -261,36 +256,29 @@ def _check_size(images: Images, size: int) -> None:
         raise DataError(problem(what, f"at least {size} pixels a side, as the fingerprint has", got, do))
 
 
-def _save(path: Path, done: Done, state: dict[str, Any] | None) -> None:
+def _save(path: Path, done: Done, state: dict[str, Any] | None, seconds: float) -> None:
     """Write where a bank stands, whole or not at all."""
     said = {
         name: {"fingerprint": item.state(), "looks": [asdict(look) for look in looks]}
         for name, (item, looks) in done.items()
     }
-    buffer = io.BytesIO()
-    torch.save({"done": said, "state": state}, buffer)
-    write_atomic(path, buffer.getvalue())
+    save_state(path, {"done": said, "state": state, "seconds": seconds})
 
 
-def _load(path: Path) -> tuple[Done, dict[str, Any] | None]:
-    """Return the fingerprints that are done and the state of the one that is not; nothing in the file is executed.
+def _load(path: Path) -> tuple[Done, dict[str, Any] | None, float]:
+    """Return the fingerprints that are done, the state of the one that is not, and the seconds that all of it took.
 
     Raises:
         CheckpointError: it can't be read.
     """
     if not path.is_file():
-        return {}, None
-    try:
-        said = torch.load(path, map_location="cpu", weights_only=True)
+        return {}, None, 0.0
+    with checkpoint_state(path) as said:
         done = {
             name: (Fingerprint.of(item["fingerprint"]), [Look(**look) for look in item["looks"]])
             for name, item in said["done"].items()
         }
-        return done, said["state"]
-    except Exception as error:
-        raise CheckpointError(
-            problem(str(path), "a checkpoint of this training", str(error)[:200], "Remove it to start anew")
-        ) from error
+        return done, said["state"], said["seconds"]
 
 
 def _write(job: BankJob, done: Done, folder: Path, seconds: float, code: str) -> None:

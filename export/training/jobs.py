@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import asdict, dataclass
 from heapq import nsmallest
 from itertools import islice
+from typing import TypeVar
 
 import pyarrow as pa
 
@@ -18,6 +19,8 @@ from harness.data.manifest import SCHEMA
 from harness.data.sample import FAKE, NATURE, REAL, Dataset, Sample, reals_for
 from harness.errors import CardError, DataError, problem
 from harness.names import did_you_mean, matching, unmatched
+
+T = TypeVar("T")
 
 ROWS = 4096
 """Rows turned into columns at once."""
@@ -99,7 +102,7 @@ def make_jobs(training: Training, datasets: Mapping[str, Dataset], init_digest: 
         there = generators_of(spec, data)
         for generators in [there] if spec.mixed else [(name,) for name in there]:
             train, validation = choose(spec, data, generators, seed, spec.images, spec.classes)
-            for architecture in _architectures(spec):
+            for architecture in known_ones("architecture", spec.architecture, ARCHITECTURES):
                 own = generators[0] if len(generators) == 1 else "mixed"
                 tag = spec.tag.replace("{generator}", own).replace("{seed}", str(seed))
                 recipe = Recipe.model_validate({**architecture.recipes[spec.scale].model_dump(), **spec.recipe})
@@ -132,11 +135,20 @@ def check_once(what: str, names: Sequence[str]) -> None:
         raise CardError(problem(what, "names used once", ", ".join(twice), "Give them different tags"))
 
 
-def _architectures(spec: DetectorSpec) -> list[Architecture]:
-    if (pattern := unmatched(spec.architecture, ARCHITECTURES)) is not None:
-        hint = did_you_mean(pattern, list(ARCHITECTURES))
-        raise CardError(problem("architecture", "a known one", repr(pattern), hint))
-    return [ARCHITECTURES[name] for name in matching(spec.architecture, ARCHITECTURES)]
+def known_ones(what: str, patterns: Sequence[str], known: Mapping[str, T]) -> list[T]:
+    """Return what a file's wildcards mean.
+
+    Args:
+        what: what they are, for the complaint.
+        patterns: the wildcards.
+        known: all there are, by name.
+
+    Raises:
+        CardError: one that means none.
+    """
+    if (pattern := unmatched(patterns, known)) is not None:
+        raise CardError(problem(what, "a known one", repr(pattern), did_you_mean(pattern, list(known))))
+    return [known[name] for name in matching(patterns, known)]
 
 
 def generators_of(spec: FromData, data: Dataset) -> tuple[str, ...]:
@@ -189,11 +201,11 @@ def choose(
                 raise DataError(problem(what, f"some to {part}", "none", "Check the layout and the splits"))
         train += kept
         validation += held
-    _check_apart(data, train, validation, "validation images")
+    check_apart(data, train, validation, "validation images")
     tested = {item.split for item in data.subsets()} - {spec.split, split, "train", "val"}
     for name in sorted(tested):
         there = (item for label in (REAL, FAKE) for item in _of(data, generators, name, label))
-        _check_apart(data, train, there, f"images of split {name}")
+        check_apart(data, train, there, f"images of split {name}")
     return images_of(data, train), images_of(data, validation)
 
 
@@ -235,7 +247,18 @@ def _draw(seed: int, name: str) -> bytes:
     return hashlib.sha256(f"{seed}|{name}".encode()).digest()
 
 
-def _check_apart(data: Dataset, train: Collection[Sample], others: Iterable[Sample], what: str) -> None:
+def check_apart(data: Dataset, train: Collection[Sample], others: Iterable[Sample], what: str) -> None:
+    """Refuse other images that are trained on.
+
+    Args:
+        data: the data set of both.
+        train: what is trained on.
+        others: what must not be.
+        what: the others, in words.
+
+    Raises:
+        DataError: some are the same, by their files' digests.
+    """
     known = {item.sha256: item.path for item in train}
     shared = [(known[item.sha256], item.path) for item in others if item.sha256 in known]
     if shared:

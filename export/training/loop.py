@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import random
 import time
@@ -26,9 +25,9 @@ from export.training.feed import Order, Shown, Tested, batches
 from export.training.jobs import Job
 from export.training.objective import Objective, split_norms, without_splits
 from export.training.recipe import Recipe
-from harness.errors import CheckpointError, DivergedError, problem
+from export.training.states import checkpoint_state, save_state
+from harness.errors import DivergedError, problem
 from harness.metrics.binary import auroc, best_threshold, rates
-from harness.store.files import write_atomic
 
 STOP_RATE = 1e-6
 """A plateau schedule ends where the learning rate would fall below it."""
@@ -63,7 +62,8 @@ class Fitted:
         best: the one that ``weights`` are of.
         threshold: logit of the best balanced accuracy on the validation images.
         balanced_accuracy: there.
-        waited: share of the time since the start (or the resumption) spent waiting for images.
+        seconds: spent, over all resumptions; those that a kill has lost are not among them.
+        waited: share of them spent waiting for images.
     """
 
     weights: dict[str, Tensor]
@@ -71,6 +71,7 @@ class Fitted:
     best: Look
     threshold: float
     balanced_accuracy: float
+    seconds: float
     waited: float
 
 
@@ -85,6 +86,7 @@ class Progress:
         loss, parts: sum of losses since the last look, and of how many steps.
         looks: so far.
         best: index of the best look; None before the first.
+        seconds, idle: spent, and of them waiting for images, until it was last kept.
     """
 
     step: int = 0
@@ -94,6 +96,8 @@ class Progress:
     parts: int = 0
     looks: list[Look] = field(default_factory=list)
     best: int | None = None
+    seconds: float = 0.0
+    idle: float = 0.0
 
 
 def fit(
@@ -155,7 +159,8 @@ def fit(
         fabric.world_size,
     )
     judge = average.module if average is not None else network
-    saved, started, waited = clock(), clock(), 0.0
+    saved = clock()
+    started = saved - progress.seconds
     feed = batches(shown, order, workers, pin=fabric.device.type == "cuda")
     model.train()
     while progress.step < steps and not _over(recipe, progress):
@@ -165,7 +170,7 @@ def fit(
         seed = (job.seed, progress.step, fabric.global_rank)
         asked = clock()
         parts = [next(feed) for _ in range(accumulate)]
-        waited += clock() - asked
+        progress.idle += clock() - asked
         progress.loss += _step(model, wrapped, fabric, objective, parts, seed)
         if average is not None:
             average.update_parameters(network)
@@ -184,13 +189,15 @@ def fit(
         report(progress, steps)
         if looked or clock() - saved > 60 * every_minutes:
             saved = clock()
+            progress.seconds = saved - started
             if fabric.is_global_zero:
                 kept.save(progress, best)
     fabric.barrier()
     judge = deepcopy(network)
     judge.load_state_dict({**network.state_dict(), **best})
     scores, labels = _validate(judge, tested, workers, fabric)
-    return _fitted(best, progress, scores, labels, waited / max(clock() - started, 1e-9))
+    progress.seconds = clock() - started
+    return _fitted(best, progress, scores, labels)
 
 
 def rate_at(recipe: Recipe, epoch: float, cuts: int) -> float:
@@ -292,11 +299,19 @@ def _look(progress: Progress, recipe: Recipe, scores: Any, labels: Any, epoch: i
     return False
 
 
-def _fitted(best: dict[str, Tensor], progress: Progress, scores: Any, labels: Any, waited: float) -> Fitted:
+def _fitted(best: dict[str, Tensor], progress: Progress, scores: Any, labels: Any) -> Fitted:
     assert progress.best is not None
     threshold = float(best_threshold(scores, labels))
     accuracy = float(rates(scores, labels, threshold).balanced_accuracy)
-    return Fitted(best, progress.looks, progress.looks[progress.best], threshold, accuracy, waited)
+    return Fitted(
+        weights=best,
+        looks=progress.looks,
+        best=progress.looks[progress.best],
+        threshold=threshold,
+        balanced_accuracy=accuracy,
+        seconds=progress.seconds,
+        waited=progress.idle / max(progress.seconds, 1e-9),
+    )
 
 
 class _Kept:
@@ -323,9 +338,7 @@ class _Kept:
             "average": self.average.state_dict() if self.average is not None else {},
             "precision": self.precision.state_dict(),
         }
-        buffer = io.BytesIO()
-        torch.save(state, buffer)
-        write_atomic(self.path, buffer.getvalue())
+        save_state(self.path, state)
 
     def load(self) -> tuple[Progress, dict[str, Tensor]]:
         """Take up a state where there is one.
@@ -335,8 +348,7 @@ class _Kept:
         """
         if not self.path.is_file():
             return Progress(), {}
-        try:
-            state = torch.load(self.path, map_location="cpu", weights_only=True)
+        with checkpoint_state(self.path) as state:
             self.network.load_state_dict(state["network"])
             self.optimiser.load_state_dict(state["optimiser"])
             if self.average is not None:
@@ -344,7 +356,3 @@ class _Kept:
             self.precision.load_state_dict(state["precision"])
             said = state["progress"]
             return Progress(**{**said, "looks": [Look(**look) for look in said["looks"]]}), state["best"]
-        except Exception as error:
-            raise CheckpointError(
-                problem(str(self.path), "a checkpoint of this training", str(error)[:200], "Remove it to start anew")
-            ) from error

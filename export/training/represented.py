@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.lib.format import open_memmap
@@ -18,25 +18,25 @@ from numpy.typing import NDArray
 
 from export.onnx import file_sha256
 from export.training.jobs import Images as Rows
-from harness.backends import open_backend
 from harness.backends.base import EndpointOptions
 from harness.data.sample import Dataset
 from harness.errors import CardError, problem
 from harness.events import Events
 from harness.fingerprints.fitting import Embedder, fit_reference
+from harness.fingerprints.neighbours import Index
 from harness.fingerprints.pixels import read_pixels
 from harness.fingerprints.reference import VERSION
 from harness.fingerprints.representations import Artifact, parse_representation
 from harness.fingerprints.spaces import Images
 from harness.images.preprocess import Preprocess
+from harness.models import expand, open_models
+from harness.references import embedder_of
 from harness.repository import Entry, find_entries
-from harness.spec.suite import ReferenceSpec
+from harness.spec.suite import ModelSpec, ReferenceSpec
 from harness.store.files import write_atomic
 
 BATCH = 32
 """Images represented at once."""
-
-Index = Literal["exact", "approximate"]
 
 VALUES, REFERENCE = "values.npy", "reference.json"
 
@@ -187,15 +187,6 @@ def _opened(entry: Entry | None) -> Iterator[Embedder | None]:
     if entry is None:
         yield None
         return
-    options, card = EndpointOptions(batch=BATCH), entry.card
-    backend = open_backend(f"onnx:{entry.model_file}", options)
-    try:
-        yield Embedder(
-            entry.name,
-            file_sha256(entry.model_file),
-            card.preprocess.pixels,
-            options.batch,
-            lambda images: np.asarray(backend.infer({card.input: images})[card.output], np.float32),
-        )
-    finally:
-        backend.close()
+    spec = ModelSpec(name=entry.name, options=EndpointOptions(batch=BATCH))
+    with open_models(expand([spec], entry.folder.parent)) as models:
+        yield embedder_of(models[entry.name])

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Self
 
 from harness.stats import Estimate
 from harness.store.files import write_atomic
@@ -16,37 +18,31 @@ RESULT = "result.json"
 """Written last of all: a folder that has it is done."""
 
 
-@dataclass(frozen=True)
-class Trained:
+@dataclass(frozen=True, kw_only=True)
+class Result(ABC):
     """One model that is trained and entered.
 
     Attributes:
         name: of its entry.
-        folder: weights, history and curve.
-        auroc, balanced_accuracy: on the validation images; of a bank, the mean over its fingerprints.
-        threshold: of its score.
+        folder: weights and history.
         steps: optimiser steps to its best state; of a bank, of all its fingerprints together.
-        seconds: of training.
-        waited: share of them spent waiting for images.
+        seconds: of training, over all its resumptions; neither what a kill has lost nor the making of residuals or
+            representations, which others may share, is counted.
         revision: of the code that trained it.
         curve: its training loss over time, as text.
     """
 
     name: str
     folder: Path
-    auroc: float
-    balanced_accuracy: float
-    threshold: float
     steps: int
     seconds: float
-    waited: float
     revision: str
     curve: str
 
     @property
+    @abstractmethod
     def figure(self) -> str:
         """How good it is, in words."""
-        return f"val AUROC {self.auroc:.3f}"
 
     def save(self) -> None:
         """Write it into its folder."""
@@ -54,9 +50,46 @@ class Trained:
         write_atomic(self.folder / RESULT, json.dumps(said, indent=2, ensure_ascii=False).encode())
 
     @classmethod
-    def load(cls, folder: Path) -> Trained:
+    def load(cls, folder: Path) -> Self:
         """Return what a training left in its folder."""
         return cls(folder=folder, **json.loads((folder / RESULT).read_text(encoding="utf-8")))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained(Result):
+    """A detector, or a bank of fingerprints.
+
+    Attributes:
+        auroc, balanced_accuracy: on the validation images; of a bank, the mean over its fingerprints.
+        threshold: of its score.
+        waited: share of its seconds spent waiting for images.
+    """
+
+    auroc: float
+    balanced_accuracy: float
+    threshold: float
+    waited: float
+
+    @property
+    def figure(self) -> str:
+        """Its AUROC."""
+        return f"val AUROC {self.auroc:.3f}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedAttributor(Result):
+    """An attributor.
+
+    Attributes:
+        accuracy: on the validation images.
+    """
+
+    accuracy: float
+
+    @property
+    def figure(self) -> str:
+        """Its accuracy."""
+        return f"val accuracy {self.accuracy:.3f}"
 
 
 def sparkline(values: Sequence[float], width: int = 24) -> str:
@@ -72,4 +105,4 @@ def sparkline(values: Sequence[float], width: int = 24) -> str:
 
 def line(values: Sequence[float]) -> tuple[Estimate, ...]:
     """Return a series as a curve of figures without intervals."""
-    return tuple(Estimate(value, math.nan, math.nan, 0) for value in values)
+    return tuple(Estimate.bare(value, 0) for value in values)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import os
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,18 +12,18 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from export.catalog import enter
 from export.detectors.export import detector_built
 from export.onnx import file_sha256
-from export.training.attribution import TrainedAttributor, train_attributor
+from export.training.attribution import train_attributor
 from export.training.attribution_jobs import AttributionJob, make_attribution_jobs
+from export.training.entries import card_there, enter_trained
 from export.training.feed import KEPT_BYTES, decoded_bytes
 from export.training.fingerprints import BankJob, enter_bank, make_bank_jobs, residual_files, train_bank
 from export.training.jobs import Job, content, make_jobs
 from export.training.loop import Fitted, Progress, fit
-from export.training.result import RESULT, Trained, line, sparkline
+from export.training.result import RESULT, Result, Trained, line, sparkline
 from export.training.spec import Training
-from export.triton import Serving
+from export.training.states import save_state
 from harness.data import open_dataset
 from harness.data.sample import Dataset
 from harness.environment import revision
@@ -35,7 +33,6 @@ from harness.names import matching
 from harness.report.plot import plot
 from harness.report.style import alone
 from harness.report.tree import Curves
-from harness.repository import CONFIG, load_entry
 from harness.spec.load import load_spec
 from harness.store.files import write_atomic
 
@@ -62,7 +59,7 @@ class Asked:
     samples: Sequence[int] | None = None
 
 
-def train(asked: Asked, events: Events) -> tuple[list[Trained | TrainedAttributor], list[HarnessError]]:
+def train(asked: Asked, events: Events) -> tuple[list[Result], list[HarnessError]]:
     """Train all that a file names, or what is left of it; what is trained already is entered again.
 
     Under torchrun every process trains, and the first one writes.
@@ -96,7 +93,7 @@ def train(asked: Asked, events: Events) -> tuple[list[Trained | TrainedAttributo
         do = "Start without torchrun, or leave them out by --only"
         raise SuiteError(problem("fingerprints and attributors", "one process", str(fabric.world_size), do))
     residuals = residual_files(banks, asked.out / "training")
-    done: list[Trained | TrainedAttributor] = []
+    done: list[Result] = []
     failed: list[HarnessError] = []
     for number, job in enumerate(jobs, start=1):
         folder = asked.out / "training" / f"{job.name}-{job.key[:12]}"
@@ -185,8 +182,7 @@ def _digest(weights: Path) -> str:
 def _train(job: Job, training: Training, fabric: Fabric, folder: Path, here: Path, words: str, events: Events) -> None:
     """Train one detector into its folder: weights, history, curve, and last of all its result."""
     network = first_weights(job, here)
-    started, code = time.monotonic(), revision()
-    batch = job.recipe.batch
+    code, batch = revision(), job.recipe.batch
 
     def report(progress: Progress, steps: int) -> None:
         look = progress.looks[-1] if progress.looks else None
@@ -212,7 +208,7 @@ def _train(job: Job, training: Training, fabric: Fabric, folder: Path, here: Pat
     finally:
         events.end()
     if fabric.is_global_zero:
-        _write(found, folder, job.name, time.monotonic() - started, code)
+        _write(found, folder, job.name, code)
 
 
 def first_weights(job: Job, here: Path) -> nn.Module:
@@ -245,26 +241,23 @@ def first_weights(job: Job, here: Path) -> nn.Module:
     return network
 
 
-def _write(found: Fitted, folder: Path, name: str, seconds: float, code: str) -> None:
+def _write(found: Fitted, folder: Path, name: str, code: str) -> None:
     history = pd.DataFrame([asdict(look) for look in found.looks])
     write_atomic(folder / "history.csv", history.to_csv(index=False).encode())
     write_atomic(folder / "curve.svg", alone(plot(_curve(name, found))).encode())
-    buffer = io.BytesIO()
-    torch.save(found.weights, buffer)
-    write_atomic(folder / "weights.pt", buffer.getvalue())
-    result = Trained(
+    save_state(folder / "weights.pt", found.weights)
+    Trained(
         name=name,
         folder=folder,
         auroc=found.best.auroc,
         balanced_accuracy=found.balanced_accuracy,
         threshold=found.threshold,
         steps=found.best.step,
-        seconds=seconds,
+        seconds=found.seconds,
         waited=found.waited,
         revision=code,
         curve=sparkline([look.loss for look in found.looks]),
-    )
-    result.save()
+    ).save()
     (folder / "checkpoint.pt").unlink(missing_ok=True)
 
 
@@ -288,11 +281,10 @@ def _enter(job: Job, training: Training, found: Trained, folder: Path, repositor
     """Export a trained detector into the repository, unless the same weights are there already."""
     weights = folder / "weights.pt"
     digest = file_sha256(weights)
-    entry = repository / job.name
-    if (entry / CONFIG).is_file() and load_entry(entry).card.training.get("weights_sha256") == digest:
+    card = card_there(repository, job.name)
+    if card is not None and card.training.get("weights_sha256") == digest:
         return
     state: Mapping[str, Tensor] = torch.load(weights, map_location="cpu", weights_only=True)
-    notes = {data.note for data in (job.train.data,) if data.note}
     built = detector_built(
         job.architecture,
         job.spec.scale,
@@ -315,9 +307,7 @@ def _enter(job: Job, training: Training, found: Trained, folder: Path, repositor
             "seed": job.seed,
             "recipe": job.recipe.model_dump_json(exclude_defaults=True),
             "revision": found.revision,
-            "data": "the miniature corpus" if notes else job.spec.data,
+            "data": training.called(job.spec.data),
         },
     )
-    events.begin(f"exporting {job.name}", 0, "stages")
-    enter(built, repository, Serving("auto"), lambda line: None, check_served=training.check_served)
-    events.end()
+    enter_trained(built, training, repository, events)

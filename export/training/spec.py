@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -11,16 +10,15 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
-    ValidationError,
     WithJsonSchema,
     model_validator,
 )
 
 from export.detectors.architecture import Scale
 from export.training.attributor_spec import AttributorSpec
+from export.training.overrides import check_overrides
 from export.training.recipe import Recipe
 from harness.frozen import Frozen, Several
-from harness.names import did_you_mean
 from harness.spec.suite import DataSpec
 from harness.spec.tasks import Name, Split
 
@@ -35,21 +33,6 @@ class FromShare(Frozen):
     """Validation images are a share of the training split's sources, chosen by a seeded hash."""
 
     share: Annotated[float, Field(gt=0, lt=1)]
-
-
-def _overrides(value: Any) -> Any:
-    """Check that every key is a recipe's and every value fits it."""
-    if isinstance(value, Mapping):
-        for key in value:
-            if key not in Recipe.model_fields:
-                raise ValueError(f"a recipe has no {key!r}. {did_you_mean(str(key), list(Recipe.model_fields))}")
-        try:
-            Recipe.model_validate({"epochs": 1, "lr": 1, **value})
-        except ValidationError as error:
-            said = error.errors(include_url=False)[0]
-            key = ".".join(map(str, said["loc"]))
-            raise ValueError(f"recipe {key}: {said['msg']}, got {said['input']!r}. Correct it") from error
-    return value
 
 
 class FromData(Frozen):
@@ -99,7 +82,9 @@ class DetectorSpec(FromData):
     init: str = ""
     freeze: tuple[str, ...] = ()
     recipe: Annotated[
-        dict[str, Any], BeforeValidator(_overrides), WithJsonSchema({"$ref": "#/$defs/Recipe", "type": "object"})
+        dict[str, Any],
+        BeforeValidator(check_overrides(Recipe, "a recipe", epochs=1, lr=1)),
+        WithJsonSchema({"$ref": "#/$defs/Recipe", "type": "object"}),
     ] = {}
     seed: Annotated[Several[int], Field(min_length=1)] = (0,)
 
@@ -179,6 +164,10 @@ class Training(Frozen):
     checkpoint_minutes: PositiveFloat = 5.0
     workers: Annotated[int, Field(ge=0)] | None = None
     check_served: bool = True
+
+    def called(self, data: str) -> str:
+        """Return what cards call one of the data sets."""
+        return "the miniature corpus" if self.data[data].resolved().layout == "miniature" else data
 
     @model_validator(mode="after")
     def _data_exist(self) -> Training:

@@ -79,7 +79,7 @@ class Audit:
     def means(self) -> dict[str, Estimate]:
         """Return each baseline's mean AUROC over the generators that can be tested, without an interval."""
         return {
-            name: Estimate(float(np.mean(values)) if values else math.nan, math.nan, math.nan, sum(images))
+            name: Estimate.bare(float(np.mean(values)) if values else math.nan, sum(images))
             for name in BASELINES
             for values, images in [self._of(name)]
         }
@@ -161,7 +161,7 @@ def _auroc(
 ) -> Estimate:
     real = np.concatenate([*reals, np.zeros(0)])
     if not len(real) or not len(fakes):
-        return Estimate(math.nan, math.nan, math.nan, len(real) + len(fakes))
+        return Estimate.bare(math.nan, len(real) + len(fakes))
     scores = np.concatenate([real, fakes])
     labels = np.repeat([0, 1], [len(real), len(fakes)])
     sources = np.concatenate([*(item.source for item in own), fake.source])

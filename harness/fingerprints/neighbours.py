@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,9 @@ Floats = NDArray[np.float32]
 Hashes = NDArray[np.uint64]
 Rows = NDArray[np.int64]
 Distances = NDArray[np.float64]
+
+Index = Literal["exact", "approximate"]
+"""How neighbours are searched."""
 
 CANDIDATES = 4
 """Rows asked for at first. They are measured again in float64, so that neither rounding nor the size of a batch

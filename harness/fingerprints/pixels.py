@@ -67,7 +67,7 @@ def read_pixels(
         try:
             return np.asarray(preprocess(decode(data.read(sample)), spec), np.uint8)
         except HarnessError as error:
-            raise DataError(f"data {data.name}, a reference: {error}") from error
+            raise DataError(f"data {data.name}: {sample.path}: {error}") from error
 
     size, done, left = None, 0, iter(samples)
     with ThreadPoolExecutor(2, thread_name_prefix="decode") as pool:
@@ -76,7 +76,7 @@ def read_pixels(
                 size = size or image.shape
                 if image.shape != size:
                     got = f"{image.shape[:2]} of {sample.path}"
-                    what = f"data {data.name}, a reference"
+                    what = f"data {data.name}"
                     raise DataError(problem(what, f"images of {size[:2]} pixels", got, "Use models that crop"))
                 yield image
             done += len(chunk)

@@ -13,11 +13,12 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from harness.errors import ImageError, problem
 from harness.frozen import Frozen
-from harness.images.preprocess import FILTERS, Image, centre_crop, resize_shorter
+from harness.images.preprocess import FILTERS, Image, centre_crop, pad_to, resize_shorter
 from harness.named import THEN, Named, read_chain
 
 Filter = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 Quality = Annotated[int, Field(ge=1, le=100)]
+
 
 class Degradation(Protocol):
     """An image operation with an identity."""
@@ -180,9 +181,7 @@ class Pad(Operation):
 
     def __call__(self, image: Image, seed: int) -> Image:
         """Return the image in the middle of a larger one."""
-        missing = [max(self.size - length, 0) for length in image.shape[:2]]
-        padded: Image = np.pad(image, (*((length // 2, length - length // 2) for length in missing), (0, 0)))
-        return padded
+        return pad_to(image, self.size)
 
 
 class Chain:

@@ -95,14 +95,18 @@ def resize_shorter(image: Image, side: int | None, filter: str = "bilinear") -> 
     return np.asarray(PILImage.fromarray(image).resize(size, FILTERS[filter]))
 
 
+def pad_to(image: Image, side: int) -> Image:
+    """Put zeros evenly around what is smaller than ``side`` pixels."""
+    missing = [max(side - length, 0) for length in image.shape[:2]]
+    if not any(missing):
+        return image
+    return np.pad(image, (*((length // 2, length - length // 2) for length in missing), (0, 0)))
+
+
 def centre_crop(image: Image, side: int | None) -> Image:
     """Cut the central ``side`` x ``side`` square, zero-padding what is smaller; unchanged where ``side`` is None."""
     if side is None:
         return image
-    height, width = image.shape[:2]
-    if height < side or width < side:
-        rows, columns = max(side - height, 0), max(side - width, 0)
-        image = np.pad(image, ((rows // 2, rows - rows // 2), (columns // 2, columns - columns // 2), (0, 0)))
-        height, width = image.shape[:2]
-    top, left = round((height - side) / 2), round((width - side) / 2)
+    image = pad_to(image, side)
+    top, left = (round((length - side) / 2) for length in image.shape[:2])
     return image[top : top + side, left : left + side]

@@ -248,7 +248,7 @@ def _rows(method: Method) -> Iterator[tuple[str, list[float]]]:
 
 def _share(value: float, method: Method, source: str) -> Estimate | None:
     own = method.estimates.get((CLEAN, recall_of(source)))
-    return None if own is None or math.isnan(value) else Estimate(value, math.nan, math.nan, own.n)
+    return None if own is None or math.isnan(value) else Estimate.bare(value, own.n)
 
 
 def _open_sets(found: Attribution) -> Table:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from harness.fingerprints.spectrum import FAINT, LEVELS, logarithmic, magnitudes
@@ -32,7 +31,7 @@ def gray_section(history: History, name: str, many: bool) -> Section:
     found = stages(history)
     steps = tuple(str(stage.step) for stage in found)
     ratios = {
-        f"1/{level}" if level else "others": tuple(_bare(stage.lattice[level]) for stage in found)
+        f"1/{level}" if level else "others": tuple(Estimate.bare(stage.lattice[level], 1) for stage in found)
         for level in (*LEVELS, 0)
     }
     return Section(
@@ -42,7 +41,7 @@ def gray_section(history: History, name: str, many: bool) -> Section:
                 f"{name}_psnr",
                 "Reconstruction error: PSNR of the image against gray, dB",
                 steps,
-                {"image": tuple(_bare(stage.psnr) for stage in found)},
+                {"image": tuple(Estimate.bare(stage.psnr, 1) for stage in found)},
                 "PSNR",
                 "step",
                 "float",
@@ -80,10 +79,6 @@ def _intro(history: History, found: Sequence[Stage]) -> str:
 
 def _means(stage: Stage) -> str:
     return ", ".join(f"{stage.lattice[level]:.3g}" for level in LEVELS)
-
-
-def _bare(value: float) -> Estimate:
-    return Estimate(value, math.nan, math.nan, 1)
 
 
 def _tile(stage: Stage) -> Tile:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from harness.fingerprints.bank import Bank
@@ -142,6 +141,6 @@ def _direct(naive: Naive, found: Lineage, centred: bool, name: str) -> Matrix:
         title,
         tuple(order),
         tuple(order),
-        tuple(tuple(Estimate(float(table[a, b]), math.nan, math.nan, naive.values) for b in place) for a in place),
+        tuple(tuple(Estimate.bare(table[a, b], naive.values) for b in place) for a in place),
         low=0.0,
     )

@@ -41,6 +41,11 @@ class Estimate:
         return cls(float(value), interval.low, interval.high, n)
 
     @classmethod
+    def bare(cls, value: float, n: int) -> Estimate:
+        """Return ``value`` without an interval."""
+        return cls(float(value), math.nan, math.nan, n)
+
+    @classmethod
     def of_rate(cls, successes: int, n: int, level: float = LEVEL) -> Estimate:
         """Return ``successes / n`` with its Wilson interval; nan where ``n`` is 0."""
         return cls.of(successes / n if n else math.nan, wilson(successes, n, level), n)

@@ -17,7 +17,8 @@ from harness.data.sample import SubsetInfo, reals_for
 from harness.images.degrade import CLEAN
 from harness.metrics.binary import expected_calibration_error, ranking, rates
 from harness.plan import Cell, conditions, tested_subsets
-from harness.spec.tasks import AtFprThreshold, CalibratedThreshold, DetectionTask
+from harness.spec.tasks import DetectionTask
+from harness.spec.thresholds import AtFprThreshold, CalibratedThreshold
 from harness.stats import Estimate, bootstrap_interval
 from harness.stats.bootstrap import bootstrap
 from harness.store.cells import CellStore

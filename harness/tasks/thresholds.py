@@ -6,7 +6,7 @@ import numpy as np
 
 from harness.card import Card, Head
 from harness.metrics.binary import best_threshold, threshold_at_fpr
-from harness.spec.tasks import (
+from harness.spec.thresholds import (
     AtFprThreshold,
     CalibratedThreshold,
     CardThreshold,

@@ -80,6 +80,7 @@ def suite(tmp_path: Path) -> Suite:
     ("represent", "references", "others"),
     [
         ("artifact space=rgb", [RGB], []),
+        ("artifact space=rgb", [{**RGB, "index": "approximate"}], []),
         ("artifact space=embedding embedder=embedder.toy", [EMBEDDING], [scripted(EMBEDDER)]),
     ],
 )
@@ -91,9 +92,12 @@ def test_a_run_asks_about_artifacts(
     finished = run(suite.write([*models, *others], references), Silent())
     assert not finished.reasons
     assert {name.split("/")[1] for name in finished.info.cells} == {"toy.one", "toy.two"}, "no task asks an embedder"
+    approximate = references[0].get("index") == "approximate"
+    assert ("approximate" in (finished.folder / "report.md").read_text()) == approximate
     store = RunStore(suite.root / "reports")
     with prepare(suite.write([*models, *others], references), store, Silent()) as ready:
         (reference,) = ready.references
+        assert (reference.about.recall is not None) == approximate
         embed = None
         if others:
             backend = ready.models["embedder.toy"].backend

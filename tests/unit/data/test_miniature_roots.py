@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image as PILImage
 
@@ -10,11 +9,9 @@ from harness.data import miniature, open_dataset
 from harness.data.miniature import corpus as building
 from harness.data.miniature.contents import ATTRIBUTION, Content
 from harness.data.miniature.designs import DESIGNS, FAMILIES, PARENTS
-from harness.data.miniature.photographs import PHOTOGRAPHS, SIDE, tier
+from harness.data.miniature.photographs import PHOTOGRAPHS, tier
 from harness.events import Silent
 from harness.spec.suite import MINIATURES, DataSpec
-
-ADDED = tuple(name for name in DESIGNS if name not in miniature.GENERATORS)
 
 FEW = Content(
     tuple(item for item in PHOTOGRAPHS if item.name == "brick"), "", ("skip", "diffusion_once", "gan_child1"), side=192
@@ -97,20 +94,3 @@ def test_a_suite_gets_the_reference_though_it_trains_nothing(out: Path) -> None:
 def test_an_unknown_root_is_refused() -> None:
     with pytest.raises(ValueError, match="one of other, attribution, attribution_192, lineage, reference, not 'atlas'"):
         DataSpec(layout="miniature", root="atlas")
-
-
-@pytest.mark.parametrize("name", ADDED)
-def test_an_added_generator_gives_the_same_bits_however_it_is_run(name: str) -> None:
-    import onnxruntime as ort
-
-    items = list(tier("val"))[:2]
-    usual = building.remake(name, items)
-    for level in (ort.GraphOptimizationLevel.ORT_DISABLE_ALL, ort.GraphOptimizationLevel.ORT_ENABLE_ALL):
-        for threads in (1, 2):
-            options = ort.SessionOptions()
-            options.graph_optimization_level, options.intra_op_num_threads = level, threads
-            for one, other in zip(usual, building.remake(name, items, options), strict=True):
-                np.testing.assert_array_equal(one, other)
-    assert usual[0].shape == (SIDE, SIDE, 3)
-    assert len(building.graph(name)) < 350_000
-    assert (usual[0] != items[0].pixels).any()

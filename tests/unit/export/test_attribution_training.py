@@ -9,8 +9,8 @@ import pytest
 import yaml
 from PIL import Image as PILImage
 
-from export.training.attribution import TrainedAttributor
 from export.training.attribution_jobs import make_attribution_jobs
+from export.training.result import TrainedAttributor
 from export.training.run import Asked, train
 from export.training.spec import Training
 from harness.data.opening import open_dataset
@@ -46,6 +46,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for data, lines in rows.items():
         (folder / f"{data}.csv").write_text("\n".join(["path,label,subset,split", *lines, ""]))
     both = [*rows["reference"], rows["data"][0]]
+    shutil.copy(folder / "data/train-nature-0.png", folder / "data/test-nature-0.png")
+    twice = [*rows["data"], "data/test-nature-0.png,0,nature,test"]
+    (folder / "twice.csv").write_text("\n".join(["path,label,subset,split", *twice, ""]))
     (folder / "shared.csv").write_text("\n".join(["path,label,subset,split", *both, ""]))
     return folder
 
@@ -56,7 +59,7 @@ def spec(**more: Any) -> dict[str, Any]:
 
 def file(root: Path, folder: Path, *attributors: dict[str, Any]) -> Path:
     path = folder / "t.yaml"
-    names = {"d": "data", "r": "reference", "shared": "shared"}
+    names = {"d": "data", "r": "reference", "shared": "shared", "twice": "twice"}
     said = {
         "name": "t",
         "repository": "repository",
@@ -105,6 +108,11 @@ def test_attributors_are_trained_entered_and_not_trained_again(root: Path, tmp_p
         ({"method": "wang20", "leave_out": "lime"}, DataError, "got board, lines. Did you mean 'lines'?"),
         ({"method": "wang20", "leave_out": "*"}, DataError, "expected two or more to tell apart, got nature"),
         ({"method": "wang20", "reference": "shared"}, DataError, "expected no image of d, got data/train-nature-0.png"),
+        (
+            {"method": "wang20", "data": "twice"},
+            DataError,
+            "twice: images of split test: expected none that is trained on, got 1 shared, data/train-nature-0.png is",
+        ),
         ({"method": "wang20", "split": "test"}, DataError, "d, split test: expected two or more"),
         (
             {"method": "wang20", "recipe": {"epochs": 0}},
@@ -135,7 +143,7 @@ def test_what_can_not_be_trained_is_refused_first(
         ({"seed": [0, 1], "tag": "t"}, "needs {seed} in its tag"),
         ({"recipe": {"epoch": 3}}, "an attributor's recipe has no 'epoch'. Did you mean 'epochs'?"),
         ({"recipe": {"lr": 0}}, "recipe lr: Input should be greater than 0, got 0"),
-        ({"data": "x"}, "attributors take data 'x', and data names d, r, shared"),
+        ({"data": "x"}, "attributors take data 'x', and data names d, r, shared, twice"),
         ({"reference": "x"}, "attributors take data 'x'"),
     ],
 )

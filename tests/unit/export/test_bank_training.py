@@ -1,5 +1,6 @@
 """Banks of fingerprints: what they are trained on, what is refused, and that a kill costs nothing."""
 
+import itertools
 import shutil
 from pathlib import Path
 
@@ -65,9 +66,10 @@ def trained(job: BankJob, out: Path, *cuts: int) -> Path:
     """Train a bank, stopped and started again at some of its steps; returns its folder."""
     for cut in (*cuts, None):
         residuals = residual_files([job], out)[job.name]
-        events = Silent() if cut is None else Cut(cut)
+        events, device = Silent() if cut is None else Cut(cut), torch.device("cpu")
+        clock = map(float, itertools.count()).__next__
         try:
-            train_bank(job, residuals, out / "bank", torch.device("cpu"), events, words="", every_minutes=0)
+            train_bank(job, residuals, out / "bank", device, events, words="", every_minutes=0, clock=clock)
         except KeyboardInterrupt:
             assert cut is not None
             assert not (out / "bank" / BANK_FILE).exists()
@@ -95,6 +97,7 @@ def test_killed_and_started_again_it_ends_with_the_same_bank(
     again = trained(made(root)[0], tmp_path, *cuts)
     for name in (BANK_FILE, "history.csv"):
         assert (again / name).read_bytes() == (whole / name).read_bytes()
+    assert Trained.load(again).seconds == pytest.approx(Trained.load(whole).seconds, rel=0.1)
 
 
 def test_a_checkpoint_that_is_none_is_refused(root: Path, tmp_path: Path) -> None:

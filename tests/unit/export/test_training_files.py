@@ -45,6 +45,17 @@ def test_suites_of_learning_curves_ask_for_their_detectors_alone(
         assert [item for item in trained if fnmatchcase(item, model.name)] == (trained if other == name else [])
 
 
+def test_cards_call_the_miniature_so_and_other_data_by_their_names() -> None:
+    data = {
+        "real": {"layout": "genimage", "root": "", "otherwise": {"layout": "miniature"}},
+        "dug": {"layout": "found", "root": "run"},
+        "there": {"layout": "genimage", "root": "/data", "otherwise": {"layout": "miniature"}},
+    }
+    detectors = [{"data": name, "tag": f"{name}_{{generator}}"} for name in data]
+    training = Training.model_validate({"name": "t", "data": data, "detectors": detectors})
+    assert [training.called(name) for name in data] == ["the miniature corpus", "dug", "there"]
+
+
 def test_what_one_quantity_changes_leaves_the_other_alone() -> None:
     """Classes are compared at one number of images."""
     for ending, environ in (("", REAL), ("_miniature", {})):

@@ -192,7 +192,7 @@ def test_references_without_images_or_with_damaged_or_equal_ones_are_refused(fit
         fit_reference(RGB, opened(uneven), Preprocess(), tmp_path / "references")
     damaged = put(tmp_path / "damaged", {("train", "nature"): pictures(2)})
     (damaged.parent / "train/nature/001.png").write_bytes(b"\x89PNG\r\n\x1a\nno")
-    with pytest.raises(DataError, match="data pictures, a reference"):
+    with pytest.raises(DataError, match=r"data pictures: train/nature/001\.png: .*"):
         fit_reference(RGB, opened(damaged), CROP, tmp_path / "references")
     assert not list((tmp_path / "references").glob("[0-9a-f]*/reference.json"))
 
