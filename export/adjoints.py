@@ -98,6 +98,18 @@ def identity(tape: Tape, node: NodeProto, gradient: str) -> Mapping[int, str]:
     return {0: gradient}
 
 
+def gather(tape: Tape, node: NodeProto, gradient: str) -> Mapping[int, str]:
+    """Choice of constant places along the last axis: each element goes back to the place that it was taken from."""
+    shape, places = tape.shape(node.input[0]), tape.constant(node.input[1])
+    last, size = len(shape) - 1, shape[-1]
+    if places is None or size is None or int(attributes_of(node).get("axis", 0)) % len(shape) != last:
+        raise refuse(node, "constant indices along the last axis", "computed ones, or another axis")
+    chosen = np.zeros((places.size, size), np.float32)
+    chosen[np.arange(places.size), places.reshape(-1)] = 1
+    rows = [*(-1 if dim is None else dim for dim in shape[:-1]), places.size]
+    return {0: tape.one("MatMul", tape.one("Reshape", gradient, tape.ints(rows)), tape.store(chosen))}
+
+
 def mean(tape: Tape, node: NodeProto, gradient: str) -> Mapping[int, str]:
     """Mean over axes, or global average pooling: every element gets its share."""
     shape = tape.shape(node.input[0])
@@ -158,6 +170,7 @@ RULES: Mapping[str, Rule] = {
     "Conv": convolution,
     "Div": div,
     "Flatten": reshape,
+    "Gather": gather,
     "Gemm": gemm,
     "GlobalAveragePool": mean,
     "Identity": identity,

@@ -40,6 +40,19 @@ class Built:
 
 
 @dataclass(frozen=True)
+class Derived:
+    """One line of the catalogue that starts from an entry of the repository, not from weights.
+
+    Attributes:
+        summary: one sentence.
+        write: takes the repository, how Triton runs what is written, a receiver of lines, and the export's options.
+    """
+
+    summary: str
+    write: Callable[..., None]
+
+
+@dataclass(frozen=True)
 class Export:
     """One line of the catalogue.
 

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -17,23 +18,27 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from export.aligned import REACH
-from export.built import Built, Export
+from export.built import Built, Derived, Export
 from export.checkpoints import read_dif_bank
 from export.classifier_catalog import CLASSIFIERS
 from export.embedders import EMBEDDERS
 from export.fingerprints import dif_built
+from export.gradcam import LAST, find_layer, gradcam_graph
+from export.gradcam_check import check_gradcam
 from export.gradient import gradient_graph
 from export.gradient_check import check_gradient
 from export.onnx import attach_card, file_sha256, write_onnx
-from export.parity import Answer, ask, check_parity, probe_inputs, words
+from export.parity import ask, check_parity, probe_inputs, words
 from export.residual_filters import load_filter
+from export.tape import Tape
 from export.triton import Device, Serving, write_entry
 from harness.backends import open_backend
-from harness.backends.base import EndpointOptions
-from harness.card import Parity
+from harness.backends.base import Backend, EndpointOptions
+from harness.card import Card, Parity
 from harness.errors import CardError, CheckpointError, ParityError, problem
 from harness.fingerprints.bank import Bank
 from harness.names import did_you_mean
+from harness.repository import find_entries
 from harness.serving import TritonServer, find_tritonserver
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -43,6 +48,13 @@ GRADIENT_PROBES = 6
 
 GRADIENT_TOLERANCE = 1e-3
 """Of a gradient, relative L2, where float64 takes the graph's decisions."""
+
+GRADCAM_PROBES = 4
+"""Images that Grad-CAM's channel weights are compared on."""
+
+SAME_SCORES, SAME_WEIGHTS = 1e-4, 0.05
+"""Of a Grad-CAM graph: its scores from the entry's, and its channel weights from finite differences, relative L2, which
+rectifiers that flip put a percent off below the last layers."""
 
 
 def dif_miniature() -> Built:
@@ -119,7 +131,55 @@ def _published(bank: Bank, folder: Path, filter: str, claims: str, tag: str, wor
     )
 
 
-EXPORTS: Mapping[str, Export] = {
+def export_gradcam(repository: Path, serving: Serving, say: Callable[[str], None], of: str, layer: str = LAST) -> None:
+    """Write ``OF.gradcam``, which also answers with where an entry of the repository looks, once it is proven.
+
+    Args:
+        repository: holds the entry, and receives the new one.
+        serving: how Triton runs it.
+        say: receives a line a stage.
+        of: name of a detector or classifier.
+        layer: name of a value of its graph, (batch, C, h, w), or LAST.
+
+    Raises:
+        CardError: no such entry or layer, or one that Grad-CAM can't explain.
+        ParityError: other scores than the entry's, or channel weights that finite differences don't confirm.
+    """
+    found = find_entries(repository, of)
+    names = [item.name for item in found]
+    if names != [of]:
+        raise CardError(problem("--of", "the name of one entry", repr(of), f"Choose from: {', '.join(names)}"))
+    source = found[0].card
+    if source.task not in ("detection", "classification") or source.represent:
+        got = f"{source.task}{' of artifacts' if source.represent else ''}"
+        raise CardError(problem(f"gradcam of {of}", "a detector or classifier of images", got, "Name another entry"))
+    known = onnx.load(found[0].model_file)
+    layer = find_layer(Tape(known), source, layer)
+    summary, name = f"Where {of} looks, in its layer {layer}", f"{of}.gradcam"
+    card = source.model_copy(update={"name": name, "task": "gradcam", "summary": summary, "parity": None})
+    graph = gradcam_graph(known, card, layer)
+    served_too = find_tritonserver() is not None
+    say(f"{name}: comparing {layer} with finite differences{' and a Triton here' if served_too else ''}")
+    with tempfile.TemporaryDirectory(prefix="discern-export-") as folder:
+        model = Path(folder) / "gradcam.onnx"
+        onnx.save(graph, model)
+        with _served(Path(folder) / "repository", model, card, {}) if served_too else nullcontext() as backend:
+            inputs = probe_inputs(source, GRADCAM_PROBES)
+            proof = check_gradcam(known, graph, card, layer, inputs, backend.infer if backend else None)
+        if not proof.within(SAME_SCORES, SAME_WEIGHTS):
+            expected = f"scores within {SAME_SCORES:g} and weights within {SAME_WEIGHTS:g}"
+            raise ParityError(problem(f"gradcam of {of}", expected, proof.words(), "Compare the adjoints one by one"))
+        training = {
+            **card.training,
+            "gradcam": proof.words(),
+            "layer": layer,
+            "entry_sha256": file_sha256(found[0].model_file),
+        }
+        entry = write_entry(repository, model, card.model_copy(update={"training": training}), serving)
+    say(f"{entry.name}: holds ({proof.words()}); written to {entry.folder}")
+
+
+EXPORTS: Mapping[str, Export | Derived] = {
     "dif.miniature": Export(
         "Fingerprints of the miniature corpus' generators, from the tracked weights", dif_miniature
     ),
@@ -133,6 +193,7 @@ EXPORTS: Mapping[str, Export] = {
     "dif.published_aligned": Export("The same, searching small shifts of the image", dif_published_aligned),
     **CLASSIFIERS,
     **EMBEDDERS,
+    "gradcam": Derived("Where an entry of the repository looks: --of NAME, --layer VALUE or last", export_gradcam),
 }
 """What can be exported, by name."""
 
@@ -160,8 +221,11 @@ def read_claims(path: Path) -> dict[str, float]:
 
 def export_model(
     name: str, *, repository: Path, options: Mapping[str, str], say: Callable[[str], None] = lambda line: None
-) -> Parity:
+) -> Parity | None:
     """Export one model into a repository; nothing is written there unless parity holds.
+
+    Returns:
+        The verdict; None of an export that starts from an entry, whose card says how it was proven.
 
     Args:
         name: one of EXPORTS.
@@ -175,6 +239,10 @@ def export_model(
     """
     arguments = dict(options)
     serving = Serving(_device(arguments.pop("device", "auto")))
+    listed = _listed(name)
+    if isinstance(listed, Derived):
+        _call(name, listed.write, repository, serving, say, **arguments)
+        return None
     with_gradient = arguments.pop("with_gradient", "no") == "yes"
     built = build(name, arguments)
     if with_gradient and (built.rounds or built.card.task != "classification"):
@@ -216,14 +284,15 @@ def enter(
             attach_card(model, built.card)
         served_too = check_served and find_tritonserver() is not None
         say(f"{built.card.name}: comparing torch and ONNX Runtime{' and a Triton here' if served_too else ''}")
-        with _served(Path(folder) / "repository", model, built) if served_too else nullcontext() as served:
+        beside = Path(folder) / "repository"
+        with _served(beside, model, built.card, built.files) if served_too else nullcontext() as backend:
             parity = check_parity(
                 built.module,
                 model,
                 built.card,
                 inputs,
                 tolerance=built.tolerance,
-                served=served,
+                served=partial(ask, backend, built.card) if backend else None,
                 rounds=built.rounds,
                 layers=built.layers(inputs) if built.layers else None,
             )
@@ -264,17 +333,29 @@ def build(name: str, options: Mapping[str, str]) -> Built:
     Raises:
         HarnessError: a name, an option or weights that can't be used.
     """
+    listed = _listed(name)
+    if isinstance(listed, Derived):
+        expected, got = "one that is built of weights", "one that starts from an entry"
+        raise CardError(problem(f"export {name}", expected, got, "Export it into the entry's repository"))
+    return cast(Built, _call(name, listed.build, **options))
+
+
+def _listed(name: str) -> Export | Derived:
     if name not in EXPORTS:
         raise CardError(problem("export", "a known name", repr(name), did_you_mean(name, sorted(EXPORTS))))
-    builder = EXPORTS[name].build
-    signature = inspect.signature(builder)
+    return EXPORTS[name]
+
+
+def _call(name: str, function: Callable[..., Any], *given: Any, **options: str) -> Any:
+    """Call a line of the catalogue with a user's options; raises CardError where they are not its own."""
+    signature = inspect.signature(function)
     try:
-        signature.bind(**options)
+        signature.bind(*given, **options)
     except TypeError as error:
-        takes = ", ".join(signature.parameters) or "no options"
+        takes = ", ".join([*signature.parameters][len(given) :]) or "no options"
         raise CardError(problem(f"export {name}", takes, str(error), "Correct the options")) from error
     try:
-        return builder(**options)
+        return function(*given, **options)
     except ValidationError as error:
         raise CardError(problem(f"export {name}", "a valid card", str(error), "Correct the options")) from error
 
@@ -286,13 +367,12 @@ def _device(said: str) -> Device:
 
 
 @contextmanager
-def _served(repository: Path, model: Path, built: Built) -> Iterator[Answer]:
+def _served(repository: Path, model: Path, card: Card, files: Mapping[str, bytes]) -> Iterator[Backend]:
     """Serve a model from a repository of its own."""
-    card = built.card
-    write_entry(repository, model, card, files=built.files)
+    write_entry(repository, model, card, files=files)
     with TritonServer(repository, [card.name]) as server:
         backend = open_backend(server.grpc_url(card.name), EndpointOptions())
         try:
-            yield lambda inputs: ask(backend, card, inputs)
+            yield backend
         finally:
             backend.close()

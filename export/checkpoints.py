@@ -116,7 +116,7 @@ def read_tensors(path: Path, expected: str = "a checkpoint of plain tensors", do
     """
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except (OSError, EOFError, RuntimeError, ValueError, LookupError, pickle.UnpicklingError) as error:
         words = str(error).strip().partition("\n")[0] or type(error).__name__
         raise CheckpointError(problem(str(path), expected, words, do)) from error
 

@@ -10,13 +10,12 @@ from enum import IntEnum
 import numpy as np
 import onnx
 from onnx import TensorProto
-from onnx.helper import make_opsetid, make_tensor_value_info
+from onnx.helper import make_tensor_value_info
 
 from export.adjoints import differentiate
-from export.onnx import OPSET
-from export.tape import Tape, without_weights
-from harness.card import CARD_KEY, Card
-from harness.errors import CardError, CheckpointError, problem
+from export.tape import Tape, check_vacant, finished
+from harness.card import Card
+from harness.errors import CardError, problem
 
 TARGET, MODE, TEMPERATURE = "target", "mode", "temperature"
 """The inputs beside the card's."""
@@ -65,7 +64,7 @@ def gradient_graph(model: onnx.ModelProto, card: Card) -> onnx.ModelProto:
             problem(f"card {card.name}", f"the graph's tensors {names}", f"{card.input}, {card.output}", "Correct it")
         )
     tape = Tape(model)
-    _vacant(tape.model)
+    check_vacant(tape.model, (TARGET, MODE, TEMPERATURE, LOSS, GRADIENT))
     image, logits = tape.shape(card.input), tape.shape(card.output)
     if len(logits) != 2 or logits[1] is None or logits[1] < 2:
         raise CardError(problem(f"output {card.output}", "(batch, classes)", str(logits), "Give a classifier"))
@@ -88,7 +87,7 @@ def gradient_graph(model: onnx.ModelProto, card: Card) -> onnx.ModelProto:
             make_tensor_value_info(GRADIENT, TensorProto.FLOAT, [batch, *image[1:]]),
         ]
     )
-    return _finished(tape.model, card)
+    return finished(tape.model, card, f"{card.name} with gradient")
 
 
 def _losses(tape: Tape, logits: str, classes: int) -> tuple[str, str]:
@@ -126,23 +125,3 @@ def _margin(tape: Tape, logits: str, classes: int) -> tuple[str, str]:
     loss = tape.one("Sub", *(tape.one("ReduceMax", scores, axis, keepdims=1) for scores in (own, others)))
     hots = (tape.one("Cast", mask, to=TensorProto.FLOAT) for mask in (label, one_hot(others)))
     return loss, tape.one("Sub", *hots)
-
-
-def _vacant(model: onnx.ModelProto) -> None:
-    """Check that no value of the graph has a name that the gradient's graph gives to another."""
-    graph = model.graph
-    taken = {name for node in graph.node for name in node.output} | {item.name for item in graph.initializer}
-    taken |= {item.name for item in graph.input}
-    ours = {TARGET, MODE, TEMPERATURE, LOSS, GRADIENT} | {name for name in taken if name.startswith("reverse.")}
-    if clash := sorted(taken & ours):
-        raise CheckpointError(problem("graph", "other names", ", ".join(clash), "Rename these values"))
-
-
-def _finished(model: onnx.ModelProto, card: Card) -> onnx.ModelProto:
-    """Name the model's version and card, and check it."""
-    del model.opset_import[:], model.metadata_props[:], model.graph.value_info[:]
-    model.opset_import.append(make_opsetid("", OPSET))
-    model.graph.name = f"{card.name} with gradient"
-    onnx.helper.set_model_props(model, {CARD_KEY: card.model_dump_json()})
-    onnx.checker.check_model(without_weights(model), full_check=True)
-    return model

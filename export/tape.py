@@ -5,14 +5,17 @@ Knows no operation; never changes what the forward graph computes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, numpy_helper, shape_inference
+from onnx.helper import make_opsetid
 
+from export.onnx import OPSET
+from harness.card import CARD_KEY, Card
 from harness.errors import CheckpointError, problem
 
 Shape = tuple[int | None, ...]
@@ -74,6 +77,16 @@ class Tape:
             )
         return shape
 
+    def maps(self) -> dict[str, tuple[int, ...]]:
+        """Return the computed values (batch, C, h, w) and the three sizes of each, in order of execution."""
+        computed = [name for node in self.model.graph.node for name in node.output if not self.is_constant(name)]
+        shapes = {name: self._shapes.get(name, ()) for name in computed}
+        return {
+            name: tuple(size for size in shape[1:] if size)
+            for name, shape in shapes.items()
+            if len(shape) == 4 and shape[0] is None and all(shape[1:])
+        }
+
     def constant(self, name: str) -> NDArray[Any] | None:
         """Return the array behind a name; None where the name is computed."""
         return numpy_helper.to_array(self._given[name]) if name in self._given else None
@@ -117,6 +130,34 @@ class Tape:
     def _name(self) -> str:
         self.made += 1
         return f"reverse.{self.made}"
+
+
+def check_vacant(model: onnx.ModelProto, names: Collection[str]) -> None:
+    """Check that no value of a model has a name that a tape gives to another.
+
+    Args:
+        model: the forward model.
+        names: those of the values to come, beside a tape's own.
+
+    Raises:
+        CheckpointError: one has.
+    """
+    graph = model.graph
+    taken = {name for node in graph.node for name in node.output} | {item.name for item in graph.initializer}
+    taken |= {item.name for item in graph.input}
+    ours = {*names} | {name for name in taken if name.startswith("reverse.")}
+    if clash := sorted(taken & ours):
+        raise CheckpointError(problem("graph", "other names", ", ".join(clash), "Rename these values"))
+
+
+def finished(model: onnx.ModelProto, card: Card, title: str) -> onnx.ModelProto:
+    """Give a grown model its version, title and card, check it, and return it."""
+    del model.opset_import[:], model.metadata_props[:], model.graph.value_info[:]
+    model.opset_import.append(make_opsetid("", OPSET))
+    model.graph.name = title
+    onnx.helper.set_model_props(model, {CARD_KEY: card.model_dump_json()})
+    onnx.checker.check_model(without_weights(model), full_check=True)
+    return model
 
 
 def attributes_of(node: NodeProto) -> Mapping[str, Any]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -15,19 +13,6 @@ from harness.models import Model
 
 CAM, TARGET = "cam", "target"
 """The tensors of a gradcam entry beside those of its card."""
-
-
-class Cam(Protocol):
-    """Where a model looks."""
-
-    def __call__(self, image: Planes, target: int | None) -> tuple[NDArray[np.float32], int]:
-        """Return a map float32 (H, W) >= 0 of an image in [0, 1], and the output that it explains.
-
-        Args:
-            image: float32 (H, W, 3).
-            target: index of the output; None: the largest.
-        """
-        ...
 
 
 class ServedCam:

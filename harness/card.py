@@ -16,6 +16,10 @@ CARD_KEY = "discern.card"
 WEIGHTS_KEY = "discern.weights_sha256"
 """Key of the model file's SHA-256 in the Triton entry's parameters."""
 
+DERIVED = ("gradient", "gradcam")
+"""Tasks of entries made from another one, ``NAME.TASK``: they take more inputs than images, and no wildcard of another
+task means them."""
+
 NAME_PATTERN = r"^[a-z0-9_]+(\.[a-z0-9_]+)+$"
 
 HEAD_PATTERN = r"^[a-z0-9_.\-]+$"
@@ -84,8 +88,8 @@ class Card(Frozen):
     Attributes:
         name: ``dif.miniature``; lower case, at least one dot.
         task: what its answers mean; an ``embedding`` is a vector without meaning of its own; a ``gradient`` entry
-            answers with a classifier's logits, a loss and its gradient, has more inputs than ``input``, and is never
-            meant by a wildcard.
+            answers with a classifier's logits, a loss and its gradient; a ``gradcam`` entry with a model's scores and
+            where it looks. Both have more inputs than ``input`` (DERIVED).
         summary: one sentence.
         preprocess: what turns a decoded image into ``input``.
         represent: canonical id of what it is asked about in place of the image (``artifact space=rgb``); empty: the
@@ -107,7 +111,7 @@ class Card(Frozen):
     """
 
     name: str = Field(pattern=NAME_PATTERN)
-    task: Literal["detection", "classification", "attribution", "embedding", "gradient"] = "detection"
+    task: Literal["detection", "classification", "attribution", "embedding", "gradient", "gradcam"] = "detection"
     summary: str = ""
     preprocess: Preprocess = Preprocess()
     represent: str = ""

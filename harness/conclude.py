@@ -7,10 +7,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from harness.cams import ServedCam
 from harness.card import Card
 from harness.claims import check_claims
 from harness.data.audit import Audit, audit
 from harness.data.sample import Dataset
+from harness.data.spots import PairSet
+from harness.difference.method import Method
+from harness.difference.strategies import Cam
 from harness.environment import fingerprint, source_digest
 from harness.events import Events
 from harness.fingerprints.bank import Bank
@@ -22,6 +26,8 @@ from harness.report.artifacts import artifact_tiles
 from harness.report.attribution import attribution_sections
 from harness.report.classification import classification_sections
 from harness.report.detection import TaskResult, detection_sections
+from harness.report.difference import difference_sections
+from harness.report.difference_tiles import difference_tiles
 from harness.report.disagreement import disagreement_sections
 from harness.report.gray import gray_section
 from harness.report.kept import Conclusion
@@ -29,13 +35,21 @@ from harness.report.suite import suite_report
 from harness.report.thumbnails import flip_tiles, mistake_tiles, search_tiles
 from harness.report.tree import Section
 from harness.spec.suite import Suite
-from harness.spec.tasks import AttributionTask, ClassificationTask, DetectionTask, DisagreementTask, GrayTask
+from harness.spec.tasks import (
+    AttributionTask,
+    ClassificationTask,
+    DetectionTask,
+    DifferenceTask,
+    DisagreementTask,
+    GrayTask,
+)
 from harness.store.runs import RunStore
 from harness.tasks.attribution import Attribution, evaluate_attribution
 from harness.tasks.classification import evaluate_classes
 from harness.tasks.contrasts import contrast
 from harness.tasks.correlation import correlate
 from harness.tasks.detection import Detection, evaluate
+from harness.tasks.difference import evaluate_differences
 from harness.tasks.disagreement import evaluate_disagreement
 from harness.tasks.gray import History
 from harness.tasks.learning import learn
@@ -53,6 +67,7 @@ class Prepared:
         references: that artifacts are taken against.
         histories: of gray tasks, by task.
         banks: fingerprints by model, where a task shows them.
+        pairs: of difference tasks, by task.
     """
 
     suite: Suite
@@ -61,11 +76,17 @@ class Prepared:
     references: tuple[Reference, ...] = ()
     histories: Mapping[str, History] = field(default_factory=dict)
     banks: Mapping[str, Bank] = field(default_factory=dict)
+    pairs: Mapping[str, PairSet] = field(default_factory=dict)
 
     @property
     def files(self) -> dict[str, str]:
         """Digests of the files that tasks read in place of answers, by task."""
         return {task: history.digest() for task, history in self.histories.items()}
+
+    @property
+    def cams(self) -> dict[str, Cam]:
+        """The models that say where they look."""
+        return {name: ServedCam(model) for name, model in self.models.items() if model.card.task == "gradcam"}
 
     @property
     def cards(self) -> dict[str, Card]:
@@ -88,6 +109,7 @@ def _drawn_from(ready: Prepared, plan: Plan, store: RunStore) -> str:
     """Return the digest of all that a conclusion depends on: records, suite, models, data, code and machine."""
     said = {
         "records": store.cells.state(cell.key for cell in plan.cells),
+        "compared": store.differences.state(cell.key for cell in plan.differences),
         "searched": store.searches.state(cell.key for cell in plan.searches),
         "cells": plan.keys,
         "suite": ready.suite.model_dump(mode="json"),
@@ -112,12 +134,18 @@ def draw_conclusion(ready: Prepared, plan: Plan, store: RunStore, events: Events
     reasons = [reason for model in ready.models.values() for reason in parity_reasons(model)]
     sections: list[Section] = []
     attributions: list[Attribution] = []
+    chosen: dict[str, Method] = {}
     many = len(suite.tasks) > 1
     events.begin("computing figures", len(suite.tasks), "tasks")
     for done, task in enumerate(suite.tasks):
         events.advance(done, len(suite.tasks), task.name)
         if isinstance(task, GrayTask):
             sections.append(gray_section(ready.histories[task.name], task.name, many))
+            continue
+        if isinstance(task, DifferenceTask):
+            laid_out, records, failures = _compared(ready, task, plan, store, chosen, many)
+            sections += laid_out
+            reasons += failure_reasons(task.name, records, failures, suite.max_failures)
             continue
         data = ready.datasets[task.data]
         if isinstance(task, DetectionTask):
@@ -131,7 +159,8 @@ def draw_conclusion(ready: Prepared, plan: Plan, store: RunStore, events: Events
         sections += laid_out
         reasons += failure_reasons(task.name, records, failures, suite.max_failures)
     events.end()
-    notes = [item.note for item in ready.datasets.values() if item.note]
+    said = [*(data.note for data in ready.datasets.values()), *(pairs.note for pairs in ready.pairs.values())]
+    notes = list(dict.fromkeys(filter(None, said)))
     return suite_report(suite, sections, ready.models, notes, fingerprint(), reasons, ready.references), tuple(reasons)
 
 
@@ -185,6 +214,19 @@ def _attributed(
     sections = list(attribution_sections(found, earlier, plane, tiles, many))
     earlier.append(found)
     return sections, found.records, found.failures
+
+
+def _compared(
+    ready: Prepared, task: DifferenceTask, plan: Plan, store: RunStore, chosen: dict[str, Method], many: bool
+) -> Concluded:
+    """Conclude one task with the method that an earlier one chose, or with its own choice for later ones."""
+    suite, cells = ready.suite, plan.differences_of(task.name)
+    choice = chosen.get(task.chosen_by) if task.chosen_by else None
+    found = evaluate_differences(task, cells, store.differences, suite.resamples, suite.seed, choice)
+    if found.choice is not None:
+        chosen[task.name] = found.choice.method
+    tiles = tuple(difference_tiles(found, ready.pairs[task.name], ready.cams, suite.report.mistakes))
+    return list(difference_sections(found, tiles, many)), found.records, found.failures
 
 
 def _disagreed(

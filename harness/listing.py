@@ -6,6 +6,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 
+from harness.difference.postprocess import POSTPROCESSORS
+from harness.difference.preprocess import PREPROCESSORS
+from harness.difference.strategies import STRATEGIES
 from harness.extras import load_extra
 from harness.images.degrade import DEGRADATIONS
 from harness.repository import find_entries
@@ -36,6 +39,9 @@ LISTINGS: Mapping[str, Callable[[Path, Path], Rows]] = {
     "data": lambda repository, out: list(LAYOUTS.items()),
     "degradations": lambda repository, out: [(name, _first_line(kind)) for name, kind in DEGRADATIONS.items()],
     "searchers": lambda repository, out: [(name, _first_line(kind)) for name, kind in SEARCHERS.items()],
+    "strategies": lambda repository, out: [(name, _first_line(kind)) for name, kind in STRATEGIES.items()],
+    "preprocessors": lambda repository, out: [(name, _first_line(kind)) for name, kind in PREPROCESSORS.items()],
+    "postprocessors": lambda repository, out: [(name, _first_line(kind)) for name, kind in POSTPROCESSORS.items()],
     "tasks": lambda repository, out: [(kind, _first_line(task)) for kind, task in TASKS.items()],
     "exports": lambda repository, out: [(name, item.summary) for name, item in load_catalog().EXPORTS.items()],
     "architectures": lambda repository, out: [

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.backends import open_backend
 from harness.backends.base import Backend, ModelInfo
-from harness.card import Card
+from harness.card import DERIVED, Card
 from harness.errors import CardError, problem
 from harness.repository import find_entries
 from harness.spec.suite import ModelSpec, ThirdParty
@@ -110,11 +110,9 @@ def _addresses(
         for name, asked, _ in _variants(spec.name, spec):
             yield Wanted(name, asked, spec.endpoint, scheme if scheme in HERE else spec.endpoint)
         return
-    gradients = spec.name.endswith(".gradient")
-    found = [item for item in find_entries(repository, spec.name) if item.card.task != "gradient" or gradients]
-    meant = [
-        item for item in found if tasks is None or item.name == spec.name or item.card.task in {*tasks, "gradient"}
-    ]
+    suffix = spec.name.rpartition(".")[2]
+    found = [item for item in find_entries(repository, spec.name) if item.card.task not in {*DERIVED} - {suffix}]
+    meant = [item for item in found if tasks is None or item.name == spec.name or item.card.task in {*tasks, *DERIVED}]
     if found and not meant:
         got = ", ".join(sorted({item.card.task for item in found}))
         what, do = f"models {spec.name}", "Name others, or ask them another task"

@@ -13,15 +13,29 @@ from harness.names import did_you_mean
 
 
 class Named(Frozen):
-    """A value with an identity; its fields are its parameters, its ``name`` its name in suites."""
+    """A value with an identity; its fields are its parameters, its ``name`` its name in suites.
+
+    Attributes:
+        telling: parameters that are named even in brief.
+    """
 
     name: ClassVar[str]
+    telling: ClassVar[frozenset[str]] = frozenset()
 
     @property
     def id(self) -> str:
         """``name key=value ...`` with all parameters, in the order of the class."""
+        return self._said(self.model_dump(exclude_none=True))
+
+    @property
+    def brief(self) -> str:
+        """The same with those parameters alone that are not as the class has them; reads back as the same value."""
+        usual = {key: value.default for key, value in type(self).model_fields.items() if key not in self.telling}
         said = self.model_dump(exclude_none=True).items()
-        return " ".join([self.name, *(f"{key}={_word(value)}" for key, value in said)])
+        return self._said({key: value for key, value in said if key not in usual or usual[key] != value})
+
+    def _said(self, parameters: Mapping[str, object]) -> str:
+        return " ".join([self.name, *(f"{key}={_word(value)}" for key, value in parameters.items())])
 
 
 N = TypeVar("N", bound=Named)

@@ -1,7 +1,8 @@
-"""Names by wildcards, and hints for those that are not known."""
+"""Names by wildcards, hints for those that are not known, and names as parts of paths."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
@@ -23,3 +24,8 @@ def did_you_mean(word: str, choices: Sequence[str]) -> str:
     if near:
         return f"Did you mean {near[0]!r}?"
     return f"Choose from: {', '.join(choices)}" if choices else "Check the name"
+
+
+def slug(name: str) -> str:
+    """Return a name as one part of a path: letters, digits, dots and underscores, 80 at most, no dot at either end."""
+    return re.sub(r"[^A-Za-z0-9_.]+", "_", name).strip("._")[:80] or "image"

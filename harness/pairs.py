@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
-from harness.card import Card
+from harness.card import DERIVED, Card
 from harness.errors import CardError, SuiteError, problem
 from harness.models import VARIANT
 from harness.names import did_you_mean
@@ -122,7 +122,7 @@ def search_roles(task: DisagreementTask, searchers: Sequence[Searcher], cards: M
 
 
 def _matched(task: DisagreementTask, spec: PairSpec, cards: Mapping[str, Card]) -> list[Roles]:
-    names = [name for name, card in cards.items() if card.task != "gradient"]
+    names = [name for name, card in cards.items() if card.task not in DERIVED]
     whites, blacks = (
         _matching(task, role, pattern, names) for role, pattern in (("white", spec.white), ("black", spec.black))
     )

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 
 from harness.arms import detector_names, find_arms
 from harness.attributors import check_attributors, source_of
-from harness.card import Card
+from harness.card import DERIVED, Card
 from harness.data.sample import FAKE, Dataset, SubsetInfo, reals_for
+from harness.data.spots import PairSet
+from harness.difference.cells import DifferenceCell, difference_cells
 from harness.environment import source_digest
 from harness.errors import SuiteError, problem
 from harness.fingerprints.representations import Artifact, parse_representation
@@ -23,14 +25,13 @@ from harness.search.registry import parse_searcher
 from harness.spec.suite import SampleSpec, Suite
 from harness.spec.tasks import (
     AskingTask,
-    AtFprThreshold,
     AttributionTask,
-    CalibratedThreshold,
     ClassificationTask,
     DetectionTask,
+    DifferenceTask,
     DisagreementTask,
-    GrayTask,
 )
+from harness.spec.thresholds import AtFprThreshold, CalibratedThreshold
 
 RECORD_VERSION = 2
 """Part of every cell's hash; raised when decoding or recording changes meaning."""
@@ -103,21 +104,23 @@ class SearchCell:
 
 @dataclass(frozen=True)
 class Plan:
-    """All cells of a run, the searches that begin where its cells agree, and the files that other tasks read.
+    """All cells of a run, the searches that begin where its cells agree, drawings, and files that tasks read.
 
     Attributes:
         cells, searches: the former two.
-        files: digest of the file that a task reads in place of answers, by its name.
+        differences: drawings of maps of pairs of images.
+        files: digest of the file that a task reads in place of answers, by the task's name.
     """
 
     cells: tuple[Cell, ...]
     searches: tuple[SearchCell, ...] = ()
+    differences: tuple[DifferenceCell, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
         """SHA-256 over all keys."""
-        keys = [*(cell.key for cell in self.cells), *(cell.key for cell in self.searches), *self.files.values()]
+        keys = [*(cell.key for cell in self._named), *self.files.values()]
         return hashlib.sha256("\n".join(keys).encode()).hexdigest()
 
     @property
@@ -128,8 +131,11 @@ class Plan:
     @property
     def keys(self) -> dict[str, str]:
         """Keys of cells, searches and files by their names."""
-        searches = {cell.name: cell.key for cell in self.searches}
-        return {**{cell.name: cell.key for cell in self.cells}, **searches, **self.files}
+        return {**{cell.name: cell.key for cell in self._named}, **self.files}
+
+    @property
+    def _named(self) -> list[Cell | SearchCell | DifferenceCell]:
+        return [*self.cells, *self.searches, *self.differences]
 
     def of(self, task: str) -> list[Cell]:
         """Return one task's cells."""
@@ -139,6 +145,10 @@ class Plan:
         """Return one task's searches."""
         return [cell for cell in self.searches if cell.task == task]
 
+    def differences_of(self, task: str) -> list[DifferenceCell]:
+        """Return one task's drawings of pairs."""
+        return [cell for cell in self.differences if cell.task == task]
+
 
 def make_plan(
     suite: Suite,
@@ -147,6 +157,7 @@ def make_plan(
     limit: int | None = None,
     nonce: str = "",
     files: Mapping[str, str] | None = None,
+    pairs: Mapping[str, PairSet] | None = None,
 ) -> Plan:
     """Lay out the cells.
 
@@ -157,6 +168,7 @@ def make_plan(
         limit: at most so many images per subset, below what the suite says.
         nonce: makes answers of endpoints that don't say which weights they serve valid for one run only.
         files: digests of the files that tasks read in place of answers, by task.
+        pairs: opened pairs of images, by difference task.
 
     Raises:
         SuiteError: wildcards that match nothing, or a split without images.
@@ -164,15 +176,18 @@ def make_plan(
     planner = _Planner(suite, models, nonce, limit)
     cells: list[Cell] = []
     searches: list[SearchCell] = []
+    differences: list[DifferenceCell] = []
     for task in suite.tasks:
-        if isinstance(task, GrayTask):
+        if isinstance(task, DifferenceTask):
+            differences += planner.differences(task, (pairs or {})[task.name])
+        if not isinstance(task, AskingTask):
             continue
         if isinstance(task, DisagreementTask):
             searches += planner.searches(task, datasets[task.data])
         else:
             cells += planner.cells(task, datasets[task.data])
     needed = {cell.key: cell for search in searches for cell in search.seeds}
-    return Plan((*cells, *needed.values()), tuple(searches), files or {})
+    return Plan((*cells, *needed.values()), tuple(searches), tuple(differences), files or {})
 
 
 def select(patterns: Sequence[str], names: Sequence[str], what: str) -> list[str]:
@@ -225,7 +240,7 @@ class _Planner:
         answering = [
             name
             for name, card in self.cards.items()
-            if _meant(task, card) or (name in task.models and card.task != "gradient")
+            if _meant(task, card) or (name in task.models and card.task not in DERIVED)
         ]
         names = select(task.models, answering, f"task {task.name}: models")
         chosen = {name: self.cards[name] for name in names}
@@ -266,6 +281,11 @@ class _Planner:
                         "code": code,
                     }
                     yield SearchCell(_digest(said), task.name, mine, searcher.id, seeds, task.seeds)
+
+    def differences(self, task: DifferenceTask, pairs: PairSet) -> Iterator[DifferenceCell]:
+        """Yield a task's drawings of pairs."""
+        cams = {name: self.identities[name] for name, card in self.cards.items() if card.task == "gradcam"}
+        return difference_cells(task, pairs, cams, self.limit, self.suite.seed)
 
     def _cell(self, task: AskingTask, name: str, data: Dataset, info: SubsetInfo, degradation: str, batch: int) -> Cell:
         sample = self.suite.data[task.data].resolved().sample
@@ -355,7 +375,7 @@ def _meant(task: AskingTask, card: Card) -> bool:
     """Whether a task's wildcards mean models of such cards; a third party's card does not tell a classifier."""
     if isinstance(task, AttributionTask):
         return card.task == "attribution"
-    return card.task not in ("gradient", "embedding", "attribution")
+    return card.task not in (*DERIVED, "embedding", "attribution")
 
 
 def _identity(model: Model, nonce: str) -> dict[str, object]:

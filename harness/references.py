@@ -22,7 +22,7 @@ from harness.fingerprints.spaces import Features, Images
 from harness.images.preprocess import Preprocess
 from harness.models import Model, expand
 from harness.spec.suite import ModelSpec, ReferenceSpec, Suite
-from harness.spec.tasks import GrayTask, Split
+from harness.spec.tasks import AskingTask, Split
 
 Fitted = Mapping[tuple[ReferenceSpec, Preprocess], Reference]
 
@@ -133,7 +133,7 @@ def _check_disjoint(suite: Suite, name: str, split: Split, datasets: Mapping[str
     sample = suite.data[name].resolved().sample
     known = {item.sha256 for item in real_samples(datasets[name], split, sample.per_subset, sample.seed)}
     for task in suite.tasks:
-        if isinstance(task, GrayTask):
+        if not isinstance(task, AskingTask):
             continue
         data = datasets[task.data]
         asked = {task.split, getattr(task, "calibration", None)}

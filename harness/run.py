@@ -10,8 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+from harness.card import DERIVED
 from harness.conclude import Prepared, conclude
 from harness.data import open_dataset
+from harness.data.spots import GeneratedPairs, PairSet, TablePairs
+from harness.differences import measure
 from harness.engines import answer
 from harness.environment import fingerprint
 from harness.errors import HarnessError
@@ -26,9 +29,10 @@ from harness.report.tree import Report
 from harness.search.registry import parse_searcher
 from harness.searches import search
 from harness.serving import TritonServer
+from harness.spec.difference import PairsSpec
 from harness.spec.load import load_suite
 from harness.spec.suite import Suite
-from harness.spec.tasks import DetectionTask, GrayTask, Split
+from harness.spec.tasks import AskingTask, DetectionTask, DifferenceTask, GrayTask, Split
 from harness.store.found import write_found
 from harness.store.runs import RunInfo, RunStore, now
 from harness.tasks.gray import read_history
@@ -98,11 +102,12 @@ def run(asked: Asked, events: Events) -> Finished:
     store = RunStore(asked.out)
     with prepare(asked, store, events) as ready:
         info = _start(asked, ready, store)
-        plan = make_plan(ready.suite, ready.models, ready.datasets, asked.limit, info.id, ready.files)
+        plan = _plan(ready, asked.limit, info.id)
         info = info.model_copy(update={"cells": plan.keys})
         store.save(info)
         try:
             answer(plan.cells, ready.models, ready.datasets, store.cells, ready.suite.seed, events)
+            measure(plan.differences, ready.pairs, ready.cams, store.differences, ready.suite.seed, events)
             try:
                 search(plan.searches, ready.models, ready.datasets, store, ready.suite.seed, events)
             finally:
@@ -127,10 +132,10 @@ def estimate(asked: Asked, events: Events) -> Estimated:
     """
     store = RunStore(asked.out)
     with prepare(asked, store, events) as ready:
-        plan = make_plan(ready.suite, ready.models, ready.datasets, asked.limit, files=ready.files)
+        plan = _plan(ready, asked.limit)
         pace = {}
         for name, model in ready.models.items():
-            if model.card.task == "gradient":
+            if model.card.task in DERIVED:
                 continue
             side = model.card.preprocess.crop or model.card.preprocess.resize or 224
             black, white = (
@@ -160,6 +165,7 @@ def prepare(asked: Asked, store: RunStore, events: Events) -> Iterator[Prepared]
     here = asked.suite.parent
     repository = here / suite.repository
     histories = {task.name: read_history(here / task.history) for task in suite.tasks if isinstance(task, GrayTask)}
+    pairs = {task.name: _open_pairs(task.pairs, here) for task in suite.tasks if isinstance(task, DifferenceTask)}
     datasets = {
         name: open_dataset(name, spec, here, store.manifests, events, _splits(suite, name))
         for name, spec in suite.data.items()
@@ -174,9 +180,21 @@ def prepare(asked: Asked, store: RunStore, events: Events) -> Iterator[Prepared]
             events.end()
             wanted = expand(specs, repository, server.grpc_url, asked.serve, suite.asks)
         opened = stack.enter_context(open_models(wanted))
-        make_plan(suite, opened, datasets)  # refuses what can't be asked, before references are fitted
+        make_plan(suite, opened, datasets, pairs=pairs)  # refuses what can't be asked, before references are fitted
         models, references = represent(suite, opened, datasets, store.references, events)
-        yield Prepared(suite, datasets, models, references, histories, _banks(suite, opened))
+        yield Prepared(suite, datasets, models, references, histories, _banks(suite, opened), pairs)
+
+
+def _plan(ready: Prepared, limit: int | None, nonce: str = "") -> Plan:
+    return make_plan(ready.suite, ready.models, ready.datasets, limit, nonce, ready.files, ready.pairs)
+
+
+def _open_pairs(spec: PairsSpec, here: Path) -> PairSet:
+    """Open the pairs of a difference task; paths are relative to the suite file."""
+    if spec.generated is not None:
+        return GeneratedPairs(spec.generated.count, spec.generated.side, spec.generated.seed)
+    table = here / Path(spec.table).expanduser()
+    return TablePairs(table, here / Path(spec.root).expanduser() if spec.root else None)
 
 
 def _banks(suite: Suite, models: Mapping[str, Model]) -> dict[str, Bank]:
@@ -193,7 +211,7 @@ def _banks(suite: Suite, models: Mapping[str, Model]) -> dict[str, Bank]:
 
 def _splits(suite: Suite, data: str) -> tuple[Split, ...]:
     """Return the splits of a data set that may be asked for: usual ones, and those of tasks and references."""
-    asked = [task for task in suite.tasks if not isinstance(task, GrayTask) and task.data == data]
+    asked = [task for task in suite.tasks if isinstance(task, AskingTask) and task.data == data]
     mine = [*(task.split for task in asked), *(item.split for item in suite.references if item.data == data)]
     return tuple(dict.fromkeys(("val", "test", *mine)))
 
@@ -210,7 +228,7 @@ def _write_found(plan: Plan, store: RunStore, run_id: str) -> None:
 
 def _start(asked: Asked, ready: Prepared, store: RunStore) -> RunInfo:
     """Return the unfinished run of this plan, or a new one."""
-    plan = make_plan(ready.suite, ready.models, ready.datasets, asked.limit, files=ready.files).digest
+    plan = _plan(ready, asked.limit).digest
     earlier = store.unfinished(plan)
     if earlier is not None:
         return earlier.model_copy(update={"status": "running", "finished": None})

@@ -72,7 +72,7 @@ def genimage(root: Path) -> Iterator[Found]:
         inner = next((item for item in _folders(outer) if item.name.lower() in GENERATORS), outer)
         for split in ("train", "val"):
             for kind, label in (("ai", FAKE), ("nature", REAL)):
-                for path in _files(inner / split / kind):
+                for path in image_files(inner / split / kind):
                     seen = True
                     name = subset if label == FAKE else f"{NATURE}:{subset}"
                     yield replace(_found(root, path, label, name, SPLITS[split]), target=_shown(path, index))
@@ -108,7 +108,7 @@ def real_fake(root: Path) -> Iterator[Found]:
             subset = folder.name if sets else root.name
             for names, label in ((FAKE_NAMES, FAKE), (REAL_NAMES, REAL)):
                 for name in names:
-                    for path in _files(folder / name):
+                    for path in image_files(folder / name):
                         seen = True
                         yield _found(root, path, label, _subset(subset, label), split)
     if not seen:
@@ -166,7 +166,7 @@ def imagenet(root: Path) -> Iterator[Found]:
     splits = [item for item in _folders(root) if item.name in SPLITS]
     seen = False
     for top, split in [(item, item.name) for item in splits] or [(root, "test")]:
-        files = list(_files(top))
+        files = list(image_files(top))
         named = {path: _wnid(path.relative_to(top)) for path in files}
         if any(wnid is None for wnid in named.values()):
             named = _labelled(files, [top, root])
@@ -262,7 +262,7 @@ def _folders(root: Path) -> list[Path]:
     )
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def image_files(folder: Path) -> Iterator[Path]:
     """Yield files below a folder, sorted within each directory; hidden ones and links out of it are left out."""
     if not folder.is_dir():
         return
@@ -270,7 +270,7 @@ def _files(folder: Path) -> Iterator[Path]:
         if item.name.startswith(".") or item.is_symlink():
             continue
         if item.is_dir():
-            yield from _files(item)
+            yield from image_files(item)
         elif item.suffix.lower() not in NO_IMAGES:
             yield item
 

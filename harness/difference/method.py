@@ -8,13 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from harness.difference.cams import Cam
 from harness.difference.planes import Planes, as_planes
 from harness.difference.postprocess import IDENTITY, Mask, Postprocessor, apply, parse_postprocess
 from harness.difference.preprocess import PREPROCESSORS, Preprocessor
 from harness.difference.regions import Region, regions
 from harness.difference.register import REGISTRATIONS, Registered, Registration
-from harness.difference.strategies import STRATEGIES, GradCam, Map, Strategy
+from harness.difference.strategies import STRATEGIES, Cam, GradCam, Map, Strategy
 from harness.errors import ImageError, SuiteError, problem
 from harness.named import THEN, read_named
 
@@ -71,6 +70,21 @@ class Method:
         """All parts with all their parameters."""
         parts = (self.strategy.id, self.preprocess.id, postprocess_id(self.postprocess), self.registration.id)
         return BETWEEN.join(parts)
+
+    @property
+    def brief(self) -> str:
+        """The same with those parameters alone that are not as they usually are."""
+        return BETWEEN.join(self.brief_parts.values())
+
+    @property
+    def brief_parts(self) -> dict[str, str]:
+        """The brief words of every part, by its name."""
+        return {
+            "strategy": self.strategy.brief,
+            "preprocess": self.preprocess.brief,
+            "postprocess": THEN.join(step.brief for step in self.postprocess) or IDENTITY,
+            "registration": self.registration.brief,
+        }
 
 
 def parse_method(

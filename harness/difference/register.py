@@ -17,6 +17,9 @@ from harness.difference.postprocess import Mask
 from harness.errors import ImageError, problem
 from harness.named import Named
 
+REACH = 2
+"""Pixels that bicubic interpolation looks beyond."""
+
 
 @dataclass(frozen=True)
 class Registered:
@@ -24,7 +27,7 @@ class Registered:
 
     Attributes:
         planes: float32 (H, W, 3) in [0, 1], as the first image lies.
-        known: which of its pixels come from within the image; a map is 0 elsewhere.
+        known: which of its pixels come from within the image, REACH from its border; a map is 0 elsewhere.
         matrix: float64 (2, 3): where a pixel (x, y, 1) of the first image lies in the second, in pixels.
     """
 
@@ -121,6 +124,6 @@ def _laid_over(planes: Planes, matrix: NDArray[np.float64]) -> Registered:
     """Take every pixel from where ``matrix`` says it lies; bicubic, cut to [0, 1]."""
     size, flags = planes.shape[1::-1], cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
     moved = cv2.warpAffine(planes, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    inside = np.ones(planes.shape[:2], np.uint8)
+    inside = np.pad(np.ones([length - 2 * REACH for length in planes.shape[:2]], np.uint8), REACH)
     known = cv2.warpAffine(inside, matrix, size, flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP)
     return Registered(np.clip(moved, 0, 1), np.asarray(known, bool), matrix)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.difference.cams import Cam
 from harness.difference.metrics import similarity
 from harness.difference.planes import Planes
 from harness.errors import SuiteError, problem
@@ -24,8 +23,26 @@ TORCH = "export.differences"
 Channels = Literal["mean", "max", "l2"]
 
 
+class Cam(Protocol):
+    """Where a model looks."""
+
+    def __call__(self, image: Planes, target: int | None) -> tuple[NDArray[np.float32], int]:
+        """Return a map float32 (H, W) >= 0 of an image in [0, 1], and the output that it explains.
+
+        Args:
+            image: float32 (H, W, 3).
+            target: index of the output; None: the largest.
+        """
+        ...
+
+
 class Strategy(Named):
     """One strategy; its fields are its parameters."""
+
+    @property
+    def needs_torch(self) -> bool:
+        """Whether it needs the extra `export`."""
+        return False
 
     @abstractmethod
     def __call__(self, a: Planes, b: Planes, cams: Mapping[str, Cam]) -> Map:
@@ -44,9 +61,15 @@ class Difference(Strategy):
     """
 
     name = "difference"
+    telling = frozenset({"metric"})
     metric: Literal["mae", "mse", "ssim", "lpips"] = "mae"
     channels: Channels = "mean"
     weights: str | None = None
+
+    @property
+    def needs_torch(self) -> bool:
+        """For LPIPS alone."""
+        return self.metric == "lpips"
 
     def __call__(self, a: Planes, b: Planes, cams: Mapping[str, Cam]) -> Map:
         """Return the map."""
@@ -69,9 +92,15 @@ class Gradient(Strategy):
     """
 
     name = "gradient"
+    telling = frozenset({"metric"})
     metric: Literal["mse", "psnr", "ssim", "ms_ssim", "lpips", "dice", "jaccard"] = "ssim"
     channels: Channels = "mean"
     weights: str | None = None
+
+    @property
+    def needs_torch(self) -> bool:
+        """Always: it takes autograd."""
+        return True
 
     def __call__(self, a: Planes, b: Planes, cams: Mapping[str, Cam]) -> Map:
         """Return the map."""

@@ -1,7 +1,4 @@
-"""Figures of a map, a mask and its regions against what is known to have changed; pure functions of one pair.
-
-Truth is int32 (H, W): 0 where nothing changed, k in the k-th spot.
-"""
+"""Figures of a map, a mask and its regions against what is known to have changed in one pair of images."""
 
 from __future__ import annotations
 
@@ -35,39 +32,49 @@ class Found:
     right: int
 
 
-def iou(mask: ArrayLike, truth: ArrayLike) -> float:
-    """Return the intersection of what is marked and what changed over their union; 1 where both are empty."""
-    marked, changed = np.asarray(mask, bool), np.asarray(truth) > 0
-    union = np.count_nonzero(marked | changed)
-    return np.count_nonzero(marked & changed) / union if union else 1.0
+class Truth:
+    """What changed in one pair.
 
-
-def pixel_ap(values: ArrayLike, truth: ArrayLike) -> float:
-    """Return the average precision of a map's values as scores of changed pixels; nan where nothing changed."""
-    return float(average_precision(np.ravel(values).astype(np.float64), np.ravel(np.asarray(truth) > 0)))
-
-
-def pointing(values: ArrayLike, truth: ArrayLike) -> float:
-    """Return 1 where the map's largest value points at a spot, else 0; nan where nothing changed.
-
-    The pointing game of Zhang et al., IJCV 2018, with a tolerance of TOLERANCE; the first of equal values counts.
+    Args:
+        labels: int (H, W): 0 where nothing changed, k in the k-th spot.
     """
-    values, truth = np.asarray(values), np.asarray(truth)
-    if not truth.any():
-        return np.nan
-    row, column = np.unravel_index(int(values.argmax()), values.shape)
-    return float(_near(truth > 0)[row, column])
 
+    def __init__(self, labels: ArrayLike) -> None:
+        spots = np.asarray(labels)
+        self.changed = spots > 0
+        self.near = [_near(spots == label) for label in np.unique(spots) if label]
 
-def found_spots(peaks: Sequence[tuple[int, int]], truth: ArrayLike) -> Found:
-    """Hold regions against spots, by where their peaks (row, column) lie; one peak may point at several spots."""
-    truth = np.asarray(truth)
-    spots = [label for label in np.unique(truth) if label]
-    hits = np.zeros((len(peaks), len(spots)), bool)
-    for place, label in enumerate(spots):
-        near = _near(truth == label)
-        hits[:, place] = [near[peak] for peak in peaks]
-    return Found(len(spots), int(hits.any(axis=0).sum()), len(peaks), int(hits.any(axis=1).sum()))
+    @property
+    def spots(self) -> int:
+        """How many there are."""
+        return len(self.near)
+
+    def iou(self, mask: ArrayLike) -> float:
+        """Return the intersection of a mask, bool (H, W), and what changed over their union; 1 where both are empty."""
+        marked = np.asarray(mask, bool)
+        union = np.count_nonzero(marked | self.changed)
+        return np.count_nonzero(marked & self.changed) / union if union else 1.0
+
+    def pixel_ap(self, values: ArrayLike) -> float:
+        """Return the average precision of a map (H, W) as scores of changed pixels; nan where nothing changed."""
+        return float(average_precision(np.ravel(values).astype(np.float64), self.changed.ravel()))
+
+    def pointing(self, values: ArrayLike) -> float:
+        """Return 1 where a map's largest value points at a spot, else 0; nan where nothing changed.
+
+        The pointing game of Zhang et al., IJCV 2018, with a tolerance of TOLERANCE; the first of equal values counts.
+        """
+        if not self.near:
+            return np.nan
+        values = np.asarray(values)
+        peak = np.unravel_index(int(values.argmax()), values.shape)
+        return float(any(near[peak] for near in self.near))
+
+    def found(self, peaks: Sequence[tuple[int, int]]) -> Found:
+        """Hold regions against spots, by where their peaks (row, column) lie; one peak may point at several spots."""
+        rows, columns = np.reshape(peaks, (-1, 2)).astype(np.intp).T
+        hits = np.reshape([near[rows, columns] for near in self.near], (self.spots, len(peaks)))
+        return Found(self.spots, int(hits.any(axis=1).sum()), len(peaks), int(hits.any(axis=0).sum()))
 
 
 def _near(changed: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -137,7 +137,7 @@ def _sheet(sheet: Sheet) -> Markup:
         source = "data:image/png;base64," + base64.b64encode(tile.image_png).decode()
         caption = tag("figcaption", tile.caption, tag("small", tile.detail) if tile.detail else "")
         tiles.append(tag("figure", tag("img", src=source, alt=tile.caption, loading="lazy"), caption))
-    return _figure(sheet.name, sheet.title, tag("div", *tiles, class_="sheet"))
+    return _figure(sheet.name, sheet.title, tag("div", *tiles, class_="wide sheet" if sheet.wide else "sheet"))
 
 
 def _table(table: Table) -> Markup:

@@ -193,11 +193,12 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """Thumbnails side by side."""
+    """Thumbnails side by side, or one below the other where they are ``wide``."""
 
     name: str
     title: str
     tiles: tuple[Tile, ...]
+    wide: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,11 +20,13 @@ from pydantic_core import CoreSchema
 
 from harness.backends.base import EndpointOptions, Optimisation, Provider
 from harness.card import NAME_PATTERN, Head
+from harness.fingerprints.neighbours import Index
+from harness.fingerprints.spaces import SpaceName
 from harness.frozen import Frozen
 from harness.images.preprocess import Preprocess
 from harness.names import did_you_mean
 from harness.spec.report import ReportSpec
-from harness.spec.tasks import GrayTask, Name, Split, TaskSpec
+from harness.spec.tasks import AskingTask, DifferenceTask, Name, Split, TaskSpec
 
 LAYOUTS = {
     "genimage": "<generator>/{train,val}/{ai,nature}, with the folder names of the GenImage downloads",
@@ -131,9 +133,9 @@ class ReferenceSpec(Frozen):
 
     data: str
     split: Split = "train"
-    space: Literal["rgb", "frequency", "embedding"]
+    space: SpaceName
     embedder: Annotated[str, Field(pattern=NAME_PATTERN)] | None = None
-    index: Literal["exact", "approximate"] = "exact"
+    index: Index = "exact"
 
     @model_validator(mode="after")
     def _embedder_of_embeddings(self) -> ReferenceSpec:
@@ -254,12 +256,13 @@ class Suite(Frozen):
     @property
     def asks(self) -> frozenset[str]:
         """Tasks of the cards that its tasks can ask: what its wildcards mean."""
-        return frozenset("classification" if task.kind == "disagreement" else task.kind for task in self.tasks)
+        cards = {"disagreement": "classification", "difference": "gradcam"}
+        return frozenset(cards.get(task.kind, task.kind) for task in self.tasks)
 
     @model_validator(mode="after")
     def _names_meet(self) -> Suite:
         for task in self.tasks:
-            if isinstance(task, GrayTask):
+            if not isinstance(task, AskingTask):
                 continue
             if not self.models:
                 raise ValueError(f"task {task.name!r} asks models, and the suite names none; list some under `models`")
@@ -271,6 +274,16 @@ class Suite(Frozen):
         if len(set(self.references)) != len(self.references):
             raise ValueError("the same reference stands twice")
         names = [task.name for task in self.tasks]
+        for place, task in enumerate(self.tasks):
+            if isinstance(task, DifferenceTask) and task.chosen_by is not None:
+                earlier = [
+                    item.name for item in self.tasks[:place] if isinstance(item, DifferenceTask) and item.calibration
+                ]
+                if task.chosen_by not in earlier:
+                    hint = did_you_mean(task.chosen_by, earlier)
+                    raise ValueError(
+                        f"task {task.name!r}: chosen_by {task.chosen_by!r} chooses nothing before it. {hint}"
+                    )
         if len(set(names)) != len(names):
             raise ValueError(f"two tasks share a name: {names}; give each its own")
         return self

@@ -21,6 +21,8 @@ from harness.frozen import Frozen
 from harness.images.degrade import Harmonise, parse_degradation
 from harness.names import did_you_mean
 from harness.search.registry import parse_searcher
+from harness.spec.difference import BaselineSpec, MethodsSpec, PairsSpec
+from harness.spec.thresholds import CardThreshold, Threshold
 
 Split = Literal["train", "val", "test"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.\-]*$", max_length=80)]
@@ -45,84 +47,6 @@ DegradationId = Annotated[
 ]
 """A degradation, normalised to its canonical id."""
 
-
-class CardThreshold(Frozen):
-    """The threshold that the card brings from training."""
-
-    kind: Literal["card"] = "card"
-
-
-class FixedThreshold(Frozen):
-    """One number for every head, on the oriented score."""
-
-    kind: Literal["fixed"] = "fixed"
-    value: float
-
-
-class CalibratedThreshold(Frozen):
-    """Best balanced accuracy on a split that is not tested, over the head's own training subsets."""
-
-    kind: Literal["calibrated"] = "calibrated"
-    split: Literal["train", "val"] = "val"
-
-
-class AtFprThreshold(Frozen):
-    """The smallest threshold whose false-positive rate on the split's reals is at most ``fpr``."""
-
-    kind: Literal["at_fpr"] = "at_fpr"
-    fpr: float = Field(gt=0, lt=1)
-    split: Literal["train", "val"] = "val"
-
-
-class OracleThreshold(Frozen):
-    """Best balanced accuracy on the tested images themselves; printed only as oracle."""
-
-    kind: Literal["oracle"] = "oracle"
-
-
-def _threshold(value: Any) -> Any:
-    """``card``, ``oracle``, ``{fixed: 0.5}``, ``{calibrated: {split: val}}``, ``{at_fpr: {fpr: 0.01, split: val}}``."""
-    if isinstance(value, str):
-        return {"kind": value}
-    if isinstance(value, dict) and len(value) == 1 and "kind" not in value:
-        ((kind, body),) = value.items()
-        if kind == "fixed":
-            return {"kind": kind, "value": body}
-        return {"kind": kind, **body} if isinstance(body, dict) else value
-    return value
-
-
-Threshold = Annotated[
-    CardThreshold | FixedThreshold | CalibratedThreshold | AtFprThreshold | OracleThreshold,
-    Field(discriminator="kind"),
-    BeforeValidator(_threshold),
-    WithJsonSchema(
-        {
-            "description": "card, oracle, {fixed: 0.5}, {calibrated: {split: val}}, {at_fpr: {fpr: 0.01, split: val}}",
-            "anyOf": [
-                {"enum": ["card", "oracle"]},
-                {
-                    "type": "object",
-                    "properties": {"fixed": {"type": "number"}},
-                    "required": ["fixed"],
-                    "additionalProperties": False,
-                },
-                {
-                    "type": "object",
-                    "properties": {"calibrated": {"type": "object"}},
-                    "required": ["calibrated"],
-                    "additionalProperties": False,
-                },
-                {
-                    "type": "object",
-                    "properties": {"at_fpr": {"type": "object"}},
-                    "required": ["at_fpr"],
-                    "additionalProperties": False,
-                },
-            ],
-        }
-    ),
-]
 
 Quantity = Literal["images", "contents"]
 """What a detector's card counts of its training: a key of ``training``."""
@@ -365,6 +289,41 @@ class GrayTask(Frozen):
     history: str
 
 
+class DifferenceTask(Frozen):
+    """Where two images differ: methods held against known changes, ranked by how well they mark them.
+
+    Attributes:
+        pairs: the images, with what changed.
+        methods: what is compared.
+        baseline: the method that the chosen one is held against; always asked.
+        subsets: wildcards over kinds of change.
+        split: the split that is tested.
+        calibration: the split that a method is chosen on, by mean IoU over all conditions; None chooses none.
+        chosen_by: name of an earlier difference task whose choice is reported here.
+        degradations: of the second image, as distractors.
+    """
+
+    kind: Literal["difference"]
+    name: Name = "difference"
+    pairs: PairsSpec
+    methods: MethodsSpec = MethodsSpec()
+    baseline: BaselineSpec = BaselineSpec()
+    subsets: tuple[str, ...] = ("*",)
+    split: Literal["val", "test"] = "test"
+    calibration: Literal["val"] | None = "val"
+    chosen_by: str | None = None
+    degradations: tuple[DegradationId, ...] = ("none",)
+
+    @model_validator(mode="after")
+    def _chosen_off_the_test(self) -> DifferenceTask:
+        _check_conditions(self.degradations)
+        if self.calibration == self.split:
+            raise ValueError("nothing must be chosen on the split that is tested")
+        if self.calibration and self.chosen_by:
+            raise ValueError("a method is chosen here or by another task: `calibration: null` with `chosen_by`")
+        return self
+
+
 def _check_conditions(degradations: Sequence[str]) -> None:
     if len(set(degradations)) != len(degradations):
         raise ValueError("the same degradation stands twice")
@@ -382,13 +341,14 @@ def _kind(value: Any) -> str:
 
 
 AskingTask = DetectionTask | ClassificationTask | DisagreementTask | AttributionTask
-"""A task that asks models about images."""
+"""A task that asks models about images of the suite's data."""
 
-TASKS: dict[str, type[AskingTask] | type[GrayTask]] = {
+TASKS: dict[str, type[AskingTask] | type[DifferenceTask] | type[GrayTask]] = {
     "detection": DetectionTask,
     "classification": ClassificationTask,
     "disagreement": DisagreementTask,
     "attribution": AttributionTask,
+    "difference": DifferenceTask,
     "gray": GrayTask,
 }
 """Every task by its kind."""
@@ -398,6 +358,7 @@ TaskSpec = Annotated[
     | Annotated[ClassificationTask, Tag(TAG + "classification")]
     | Annotated[DisagreementTask, Tag(TAG + "disagreement")]
     | Annotated[AttributionTask, Tag(TAG + "attribution")]
+    | Annotated[DifferenceTask, Tag(TAG + "difference")]
     | Annotated[GrayTask, Tag(TAG + "gray")],
     Discriminator(_kind),
 ]

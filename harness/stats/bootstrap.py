@@ -16,6 +16,9 @@ Counts = NDArray[np.uint16]
 CHUNK = 1 << 18
 """Most counts held at once; drawing them takes some 16 bytes each."""
 
+FEWEST_CLUSTERS = 2
+"""Clusters below which nothing can be resampled."""
+
 FEWEST = 10
 """Resamples beyond 0 that a p-value is counted from."""
 
@@ -28,7 +31,9 @@ def resamples(clusters: Sequence[str | int] | NDArray[np.generic], repeats: int,
 
     A cluster (a photograph and all that was made of it) is drawn whole, with replacement, as often as there are
     clusters. The draws depend on the sorted cluster names, ``repeats`` and ``seed`` alone, so two models asked of the
-    same images meet the same resamples, in whatever order their images come, and their differences are paired.
+    same images meet the same resamples, in whatever order their images come, and their differences are paired. Of one
+    cluster alone every resample would be the same, as if nothing could vary: its counts are 0, which no figure has a
+    value for.
 
     Args:
         clusters: the cluster of each image, (n,).
@@ -39,8 +44,8 @@ def resamples(clusters: Sequence[str | int] | NDArray[np.generic], repeats: int,
         Counts (b, n); the chunks' b add up to ``repeats``.
     """
     names, member = np.unique(np.asarray(clusters), return_inverse=True)
-    if not names.size:
-        yield np.zeros((repeats, 0), np.uint16)
+    if names.size < FEWEST_CLUSTERS:
+        yield np.zeros((repeats, member.size), np.uint16)
         return
     generator = np.random.default_rng(seed)
     step = max(1, CHUNK // member.size)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from harness.errors import DataError, problem
+from harness.names import slug
 from harness.store.cells import CellStore
 from harness.store.files import write_atomic
 
@@ -45,9 +45,9 @@ def write_found(run: Path, searches: Sequence[tuple[str, str, str, str]], store:
     table.writeheader()
     count = 0
     for key, white, black, searcher in searches:
-        subset = "-".join(_slug(name) for name in (white, black, searcher))
+        subset = "-".join(slug(name) for name in (white, black, searcher))
         for row in _rows(store, key):
-            path = f"{subset}/{_slug(Path(row['sample']).stem)}-{key[:8]}-{row['position']}.png"
+            path = f"{subset}/{slug(Path(row['sample']).stem)}-{key[:8]}-{row['position']}.png"
             if row["outcome"] not in ("found", None):
                 (run / FOLDER / path).unlink(missing_ok=True)
             elif row["png"] is not None:
@@ -91,7 +91,3 @@ def _rows(store: CellStore, key: str) -> Iterator[dict[str, Any]]:
 def _write_changed(path: Path, content: bytes) -> None:
     if not path.is_file() or path.read_bytes() != content:
         write_atomic(path, content)
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_.]+", "_", name).strip("._")[:80] or "image"

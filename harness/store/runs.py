@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from harness.errors import StoreError, problem
 from harness.frozen import Frozen
 from harness.store.cells import CellStore
+from harness.store.differences import DIFFERENCE_SCHEMA
 from harness.store.files import write_atomic
 from harness.store.searches import SEARCH_SCHEMA
 
@@ -53,14 +54,15 @@ class RunStore:
     """All runs under one root, beside the cells they share.
 
     Args:
-        root: ``reports`` by default; holds ``runs/``, ``cells/``, ``searches/``, ``conclusions/``, ``references/``
-            and ``manifests/``.
+        root: ``reports`` by default; holds ``runs/``, ``cells/``, ``searches/``, ``differences/``, ``conclusions/``,
+            ``references/`` and ``manifests/``.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.cells = CellStore(root / "cells")
         self.searches = CellStore(root / "searches", SEARCH_SCHEMA)
+        self.differences = CellStore(root / "differences", DIFFERENCE_SCHEMA)
         self.manifests = root / "manifests"
         self.references = root / "references"
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -256,6 +257,21 @@ def test_found_images_are_data_of_any_later_suite(place: Path, first: Path) -> N
     assert row["images"] == len(manifest(first)) > 0
     assert row["agreement"] == 0
     assert "neither resized nor cropped" in (folder / "report.md").read_text()
+
+
+def test_found_images_are_held_against_their_seeds(place: Path, first: Path) -> None:
+    few = Path(shutil.copytree(first, first.with_name("few")))
+    rows = manifest(first).groupby("white").head(3).reset_index()
+    rows.to_csv(few / "found" / "manifest.csv", index=False)
+    gone = rows["path"][0]
+    (few / "found" / gone).unlink()
+    ended = harness("diff", "--found", few, "--out", place / "diffs")
+    assert ended.returncode == 0, ended.stderr
+    told = pd.read_csv(place / "diffs" / "figures.csv")
+    assert told["error"].str.startswith("missing").tolist()[0]
+    assert told["error"].isna().sum() == len(rows) - 1 == 5
+    np.testing.assert_allclose(told["psnr"][1:], rows["psnr"][1:], rtol=1e-4)
+    assert (place / "diffs" / told["name"][1] / "sheet.png").is_file()
 
 
 def test_identical_models_have_nothing_to_find(place: Path) -> None:

@@ -183,6 +183,8 @@ CONSTANTS: Constants = {
     "flat": np.array([0, 12]),
     "axes": np.array([-1, 2]),
     "all": np.array([1, 2, 3]),
+    "one": np.array([1]),
+    "places": np.array([1, 1, 0, -1]),
 }
 
 
@@ -219,6 +221,14 @@ OPERATIONS: Mapping[str, tuple[list[NodeProto], Callable[[Tensor], Tensor]]] = {
             make_node("Mul", ["c", "c"], ["y"]),
         ],
         lambda x: torch.cat([F.relu(x), x, F.relu(x)], 1) ** 2,
+    ),
+    "Gather and Unsqueeze, twice the same place": (
+        [
+            make_node("Gather", ["image", "places"], ["a"], axis=3),
+            make_node("ReduceMean", ["a", "all"], ["m"], keepdims=0),
+            make_node("Unsqueeze", ["m", "one"], ["y"]),
+        ],
+        lambda x: x[..., [1, 1, 0, -1]].mean((1, 2, 3))[:, None],
     ),
     "ReduceMean without kept axes": (
         [make_node("ReduceMean", ["image", "axes"], ["y"], keepdims=0)],

@@ -8,7 +8,7 @@ from harness.errors import SuiteError
 from harness.spec.load import load_suite
 from harness.spec.schema import suite_schema
 from harness.spec.suite import DataSpec
-from harness.spec.tasks import AtFprThreshold, CalibratedThreshold, FixedThreshold
+from harness.spec.thresholds import AtFprThreshold, CalibratedThreshold, FixedThreshold
 
 SUITES = Path(__file__).parents[3] / "suites"
 

@@ -128,3 +128,11 @@ class TestP:
             differences = generator.normal(size=50)
             rejected += stats.bootstrap_p(module.bootstrap(mean_of(differences), np.arange(50), 199, seed=run)) < 0.05
         assert rejected / 300 == pytest.approx(0.05, abs=0.035)
+
+
+def test_one_cluster_bounds_nothing():
+    values = np.array([1.0, 2.0, 4.0])
+    alone = stats.bootstrap_mean(values, ["same"] * 3, 100, seed=0)
+    assert alone.value == pytest.approx(7 / 3)
+    assert math.isnan(alone.low)
+    assert math.isnan(stats.bootstrap_p(module.bootstrap(lambda w: module.weighted_means(values, w), [0] * 3, 100, 0)))

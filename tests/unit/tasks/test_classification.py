@@ -295,12 +295,13 @@ def test_a_model_that_never_answers_has_no_figure(tmp_path: Path) -> None:
 def test_a_cluster_is_drawn_whole(tmp_path: Path) -> None:
     said, targets = [0, 1] * 10, [0, 0] * 10
     apart = Bench(tmp_path / "1").put(FLOAT, said, targets)
-    together = Bench(tmp_path / "2").put(FLOAT, said, targets, sources=["one"] * 20)
+    alike = ["one"] * 10 + ["two"] * 10
+    together = Bench(tmp_path / "2").put(FLOAT, said, targets, sources=alike)
     wide, none = (bench.model().estimates["nll"] for bench in (apart, together))
     assert wide.low < wide.value < wide.high
     assert [none.low, none.high] == pytest.approx([none.value] * 2)
     for bench in (apart, together):
-        sources = ["one"] * 20 if bench is together else ()
+        sources = alike if bench is together else ()
         bench.put(INT8, [0] * 20, targets, sources=sources)
     for name in ("kl", "top1_change"):
         wide, none = (bench.pair().estimates[name] for bench in (apart, together))

@@ -135,11 +135,14 @@ def test_distances_are_means_over_what_holds(tmp_path: Path) -> None:
 
 
 def test_intervals_resample_sources_not_images(tmp_path: Path) -> None:
-    said = [found(50.0 + place) for place in range(6)]
+    said = [found(50.0 + place) for place in (0, 1, 2) * 2]
     alone = Bench(tmp_path / "1").put(said).row().estimates["psnr"]
-    one = Bench(tmp_path / "2").put(said, sources=["same"] * 6).row().estimates["psnr"]
+    alike = Bench(tmp_path / "2").put(said, sources=["a"] * 3 + ["b"] * 3).row().estimates["psnr"]
+    one = Bench(tmp_path / "3").put(said, sources=["same"] * 6).row().estimates["psnr"]
     assert alone.low < alone.value < alone.high
-    assert one.low == one.value == one.high == alone.value
+    assert alike.low == alike.value == alike.high == alone.value
+    assert one.value == alone.value
+    assert np.isnan([one.low, one.high]).all()
 
 
 def test_spending_is_told_over_all_seeds_and_up_to_the_first_kept(tmp_path: Path) -> None:
