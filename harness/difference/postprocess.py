@@ -106,14 +106,14 @@ class Deviations(Postprocessor):
 
 
 class Cleanup(Postprocessor):
-    """Open (drop what is thinner), close (join what is nearer), fill holes, and drop what is smaller."""
+    """Open (drop what is thinner), close (join what is nearer), fill smaller holes, and drop what is smaller."""
 
     name = "cleanup"
     stage = "mask"
     open: Share = 0.0
     close: Share = 0.01
     area: Share = 0.0003
-    fill: bool = True
+    fill: Share = 0.002
 
     def __call__(self, values: NDArray[Any]) -> NDArray[Any]:
         """Clean the mask."""
@@ -123,14 +123,16 @@ class Cleanup(Postprocessor):
                 disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
                 padded = np.pad(mask, radius)
                 mask = cv2.morphologyEx(padded, operation, disk)[radius:-radius, radius:-radius]
-        mask = np.ascontiguousarray(mask)
-        if self.fill:
-            outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-            mask = np.asarray(cv2.drawContours(mask, outlines, -1, 1, cv2.FILLED))
-        count, labels, facts, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-        kept = facts[:, cv2.CC_STAT_AREA] >= self.area * values.size
-        kept[0] = False
-        return np.asarray(kept[labels]) if count > 1 else np.zeros(values.shape, bool)
+        filled = ~_large(mask == 0, self.fill, neighbours=4)
+        return _large(filled, self.area, neighbours=8)
+
+
+def _large(mask: NDArray[Any], share: float, neighbours: int) -> Mask:
+    """Return the mask without its connected parts of a smaller share of the picture."""
+    _, labels, facts, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=neighbours)
+    kept = facts[:, cv2.CC_STAT_AREA] >= share * mask.size
+    kept[0] = False
+    return np.asarray(kept[labels], bool)
 
 
 POSTPROCESSORS: dict[str, type[Postprocessor]] = {

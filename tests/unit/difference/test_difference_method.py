@@ -89,7 +89,7 @@ def test_regions_carry_their_peaks() -> None:
 
 
 def test_cleanup_fills_joins_and_drops() -> None:
-    (step,) = parse_method(postprocess="otsu + cleanup close=0.02 area=0.001").postprocess[1:]
+    (step,) = parse_method(postprocess="otsu + cleanup close=0.02 area=0.001 fill=0.01").postprocess[1:]
     mask = np.zeros((100, 100), bool)
     mask[10:30, 10:30] = True
     mask[15:25, 15:25] = False
@@ -98,6 +98,9 @@ def test_cleanup_fills_joins_and_drops() -> None:
     cleaned = step(mask)
     assert cleaned[12:28, 10:40].all()
     assert not cleaned[40:].any()
+    mask[40:70, 50:90] = True
+    mask[45:65, 55:85] = False
+    assert not step(mask)[50:60, 60:80].any()  # 6 % of the picture is no hole
 
 
 @pytest.mark.parametrize(
