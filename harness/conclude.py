@@ -31,9 +31,11 @@ from harness.report.difference_tiles import difference_tiles
 from harness.report.disagreement import disagreement_sections
 from harness.report.gray import gray_section
 from harness.report.kept import Conclusion
+from harness.report.load import load_sections
 from harness.report.suite import suite_report
 from harness.report.thumbnails import flip_tiles, mistake_tiles, search_tiles
 from harness.report.tree import Section
+from harness.spec.loading import LoadTask
 from harness.spec.suite import Suite
 from harness.spec.tasks import (
     AttributionTask,
@@ -54,6 +56,7 @@ from harness.tasks.disagreement import evaluate_disagreement
 from harness.tasks.gray import History
 from harness.tasks.learning import learn
 from harness.tasks.lineage import trace
+from harness.tasks.load import evaluate_loads
 from harness.tasks.plane import lay_out
 
 
@@ -110,6 +113,7 @@ def _drawn_from(ready: Prepared, plan: Plan, store: RunStore) -> str:
     said = {
         "records": store.cells.state(cell.key for cell in plan.cells),
         "compared": store.differences.state(cell.key for cell in plan.differences),
+        "loaded": store.loads.state(cell.key for cell in plan.loads),
         "searched": store.searches.state(cell.key for cell in plan.searches),
         "cells": plan.keys,
         "suite": ready.suite.model_dump(mode="json"),
@@ -146,6 +150,11 @@ def draw_conclusion(ready: Prepared, plan: Plan, store: RunStore, events: Events
             laid_out, records, failures = _compared(ready, task, plan, store, chosen, many)
             sections += laid_out
             reasons += failure_reasons(task.name, records, failures, suite.max_failures)
+            continue
+        if isinstance(task, LoadTask):
+            loaded = evaluate_loads(task, plan.loads_of(task.name), store.loads, suite.max_failures)
+            sections += load_sections(loaded, many)
+            reasons += loaded.reasons
             continue
         data = ready.datasets[task.data]
         if isinstance(task, DetectionTask):

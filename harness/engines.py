@@ -302,9 +302,13 @@ def ask(model: Model, chunk: Sequence[tuple[int, Sample, NDArray[Any] | ImageErr
 
 def _scores(model: Model, batch: NDArray[Any]) -> NDArray[Any]:
     """Return (batch, heads) float32 of one request."""
-    outputs = model.backend.infer({model.card.input: batch})
+    return read_scores(model, model.backend.infer({model.card.input: batch}), len(batch))
+
+
+def read_scores(model: Model, outputs: Mapping[str, NDArray[Any]], images: int) -> NDArray[Any]:
+    """Return a model's scores of so many images, (images, heads), from its outputs; raises EndpointBadAnswer."""
     scores = outputs.get(model.card.output)
-    wanted = (len(batch), model.card.outputs)
+    wanted = (images, model.card.outputs)
     if scores is not None and scores.ndim == 1 and wanted[1] == 1:
         scores = scores[:, None]
     if scores is None or scores.shape != wanted:

@@ -168,6 +168,9 @@ def _card(item: Wanted, info: ModelInfo) -> Card:
 
 
 def _from_suite(name: str, said: ThirdParty) -> Card:
-    return Card(
-        name=name, summary="described by the suite", **{key: getattr(said, key) for key in type(said).model_fields}
-    )
+    facts = {key: getattr(said, key) for key in type(said).model_fields}
+    if isinstance(said.classes, int):
+        facts["classes"] = tuple(map(str, range(said.classes)))
+    facts["task"] = "classification" if facts["classes"] else "detection"
+    facts["name"] = name.partition(VARIANT)[0]
+    return Card.model_validate({"summary": "described by the suite", **facts})

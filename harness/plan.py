@@ -18,10 +18,12 @@ from harness.errors import SuiteError, problem
 from harness.fingerprints.representations import Artifact, parse_representation
 from harness.images.degrade import CLEAN
 from harness.lineage import check_lineage
+from harness.load.cells import LoadCell, load_cells
 from harness.models import Model
 from harness.names import did_you_mean, matching, unmatched
 from harness.pairs import Roles, check_detectors, classifier_pairs, search_roles
 from harness.search.registry import parse_searcher
+from harness.spec.loading import LoadTask
 from harness.spec.suite import SampleSpec, Suite
 from harness.spec.tasks import (
     AskingTask,
@@ -104,17 +106,19 @@ class SearchCell:
 
 @dataclass(frozen=True)
 class Plan:
-    """All cells of a run, the searches that begin where its cells agree, drawings, and files that tasks read.
+    """All cells of a run, the searches that begin where its cells agree, drawings, loads, and files that tasks read.
 
     Attributes:
         cells, searches: the former two.
         differences: drawings of maps of pairs of images.
+        loads: ways of sending requests to models.
         files: digest of the file that a task reads in place of answers, by the task's name.
     """
 
     cells: tuple[Cell, ...]
     searches: tuple[SearchCell, ...] = ()
     differences: tuple[DifferenceCell, ...] = ()
+    loads: tuple[LoadCell, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -134,8 +138,8 @@ class Plan:
         return {**{cell.name: cell.key for cell in self._named}, **self.files}
 
     @property
-    def _named(self) -> list[Cell | SearchCell | DifferenceCell]:
-        return [*self.cells, *self.searches, *self.differences]
+    def _named(self) -> list[Cell | SearchCell | DifferenceCell | LoadCell]:
+        return [*self.cells, *self.searches, *self.differences, *self.loads]
 
     def of(self, task: str) -> list[Cell]:
         """Return one task's cells."""
@@ -148,6 +152,10 @@ class Plan:
     def differences_of(self, task: str) -> list[DifferenceCell]:
         """Return one task's drawings of pairs."""
         return [cell for cell in self.differences if cell.task == task]
+
+    def loads_of(self, task: str) -> list[LoadCell]:
+        """Return one task's loads."""
+        return [cell for cell in self.loads if cell.task.name == task]
 
 
 def make_plan(
@@ -166,7 +174,7 @@ def make_plan(
         models: opened models by name.
         datasets: opened data sets by name.
         limit: at most so many images per subset, below what the suite says.
-        nonce: makes answers of endpoints that don't say which weights they serve valid for one run only.
+        nonce: makes answers of endpoints that don't say which weights they serve valid for one run only, and loads.
         files: digests of the files that tasks read in place of answers, by task.
         pairs: opened pairs of images, by difference task.
 
@@ -177,6 +185,7 @@ def make_plan(
     cells: list[Cell] = []
     searches: list[SearchCell] = []
     differences: list[DifferenceCell] = []
+    loads: list[LoadCell] = []
     for task in suite.tasks:
         if isinstance(task, DifferenceTask):
             differences += planner.differences(task, (pairs or {})[task.name])
@@ -184,10 +193,12 @@ def make_plan(
             continue
         if isinstance(task, DisagreementTask):
             searches += planner.searches(task, datasets[task.data])
+        elif isinstance(task, LoadTask):
+            loads += planner.loads(task, datasets[task.data])
         else:
             cells += planner.cells(task, datasets[task.data])
     needed = {cell.key: cell for search in searches for cell in search.seeds}
-    return Plan((*cells, *needed.values()), tuple(searches), tuple(differences), files or {})
+    return Plan((*cells, *needed.values()), tuple(searches), tuple(differences), tuple(loads), files or {})
 
 
 def select(patterns: Sequence[str], names: Sequence[str], what: str) -> list[str]:
@@ -227,7 +238,7 @@ class _Planner:
     """Makes the cells of one suite."""
 
     def __init__(self, suite: Suite, models: Mapping[str, Model], nonce: str, limit: int | None) -> None:
-        self.suite, self.models, self.limit = suite, models, limit
+        self.suite, self.models, self.nonce, self.limit = suite, models, nonce, limit
         self.cards = {name: model.card for name, model in models.items()}
         own = {name: _identity(model, nonce) for name, model in models.items()}
         self.identities = {
@@ -286,6 +297,10 @@ class _Planner:
         """Yield a task's drawings of pairs."""
         cams = {name: self.identities[name] for name, card in self.cards.items() if card.task == "gradcam"}
         return difference_cells(task, pairs, cams, self.limit, self.suite.seed)
+
+    def loads(self, task: LoadTask, data: Dataset) -> Iterator[LoadCell]:
+        """Yield a task's loads."""
+        return load_cells(task, data, self.cards, self.identities, self.limit, self.suite.seed, self.nonce)
 
     def _cell(self, task: AskingTask, name: str, data: Dataset, info: SubsetInfo, degradation: str, batch: int) -> Cell:
         sample = self.suite.data[task.data].resolved().sample

@@ -22,7 +22,8 @@ from harness.fingerprints.spaces import Features, Images
 from harness.images.preprocess import Preprocess
 from harness.models import Model, expand
 from harness.spec.suite import ModelSpec, ReferenceSpec, Suite
-from harness.spec.tasks import AskingTask, Split
+from harness.spec.tasks import AskingTask
+from harness.spec.words import Split
 
 Fitted = Mapping[tuple[ReferenceSpec, Preprocess], Reference]
 

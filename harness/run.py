@@ -14,13 +14,14 @@ from harness.card import DERIVED
 from harness.conclude import Prepared, conclude
 from harness.data import open_dataset
 from harness.data.spots import GeneratedPairs, PairSet, TablePairs
-from harness.differences import measure
+from harness.difference.engine import measure
 from harness.engines import answer
 from harness.environment import fingerprint
 from harness.errors import HarnessError
 from harness.events import Events
 from harness.fingerprints.bank import BANK_KEY, Bank, read_bank
 from harness.images.preprocess import preprocess
+from harness.load.engine import put_under_load
 from harness.models import VARIANT, Model, expand, open_models
 from harness.plan import Plan, make_plan
 from harness.references import represent, with_embedders
@@ -32,7 +33,8 @@ from harness.serving import TritonServer
 from harness.spec.difference import PairsSpec
 from harness.spec.load import load_suite
 from harness.spec.suite import Suite
-from harness.spec.tasks import AskingTask, DetectionTask, DifferenceTask, GrayTask, Split
+from harness.spec.tasks import AskingTask, DetectionTask, DifferenceTask, GrayTask
+from harness.spec.words import Split
 from harness.store.found import write_found
 from harness.store.runs import RunInfo, RunStore, now
 from harness.tasks.gray import read_history
@@ -82,7 +84,7 @@ class Estimated:
         plan: its cells.
         open: answers that are not on disk yet.
         requests: requests they need.
-        seconds: time of inference, from one timed request per model.
+        seconds: time of inference, from one timed request per model, and of loads.
         bytes: disk that the records would take.
     """
 
@@ -103,10 +105,12 @@ def run(asked: Asked, events: Events) -> Finished:
     with prepare(asked, store, events) as ready:
         info = _start(asked, ready, store)
         plan = _plan(ready, asked.limit, info.id)
-        info = info.model_copy(update={"cells": plan.keys})
+        cards = {name: card.model_dump(mode="json", exclude_defaults=True) for name, card in ready.cards.items()}
+        info = info.model_copy(update={"cells": plan.keys, "cards": cards})
         store.save(info)
         try:
             answer(plan.cells, ready.models, ready.datasets, store.cells, ready.suite.seed, events)
+            put_under_load(plan.loads, ready.models, ready.datasets, store.loads, ready.suite.seed, events)
             measure(plan.differences, ready.pairs, ready.cams, store.differences, ready.suite.seed, events)
             try:
                 search(plan.searches, ready.models, ready.datasets, store, ready.suite.seed, events)
@@ -153,7 +157,8 @@ def estimate(asked: Asked, events: Events) -> Estimated:
             plan=plan,
             open=sum(todo[cell.key] for cell in unique),
             requests=sum(requests.values()),
-            seconds=sum(requests[cell.key] * pace[cell.model] for cell in unique),
+            seconds=sum(requests[cell.key] * pace[cell.model] for cell in unique)
+            + sum(cell.seconds for cell in plan.loads),
             bytes=sum(todo[cell.key] * (48 + 4 * ready.models[cell.model].card.outputs) for cell in unique),
         )
 

@@ -21,8 +21,8 @@ def is_benchmark(item: pytest.Item) -> bool:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put benchmarks last, when lint is done."""
-    items.sort(key=is_benchmark)
+    """Put what takes minutes first, so that two processes end together, and benchmarks last, when lint is done."""
+    items.sort(key=lambda item: (is_benchmark(item), item.path.parent.name != "e2e"))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -70,9 +70,12 @@ CLASSIFIERS = {
 
 @pytest.fixture(scope="session")
 def classifiers(discern_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository of real classifiers, exported as a user does it, with the gradient of one."""
+    """A repository of real classifiers, exported as a user does it, with the gradient of one; processes share it."""
     pytest.importorskip("torch", reason="the extra `export` is not installed")
-    repository = tmp_path_factory.mktemp("classifiers") / "repository"
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_TESTRUNUID" in os.environ:
+        folder = folder.parent
+    repository = folder / "classifiers"
 
     def export(name: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "harness", "export", name, "--repository", str(repository)]
@@ -80,9 +83,12 @@ def classifiers(discern_data: Path, tmp_path_factory: pytest.TempPathFactory) ->
         command += ["--with-gradient"] if name == "mobilenet_v2.tv_float" else []
         return subprocess.run(command, capture_output=True, text=True, timeout=600)
 
-    with ThreadPoolExecutor(2) as pool:
-        for ended in pool.map(export, CLASSIFIERS):
-            assert ended.returncode == 0, ended.stderr + ended.stdout
+    with (folder / "classifiers.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        missing = [name for name in CLASSIFIERS if not (repository / name).is_dir()]
+        with ThreadPoolExecutor(2) as pool:
+            for ended in pool.map(export, missing):
+                assert ended.returncode == 0, ended.stderr + ended.stdout
     return repository
 
 

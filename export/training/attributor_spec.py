@@ -11,7 +11,7 @@ from export.detectors.architecture import Scale
 from export.training.overrides import check_overrides
 from harness.fingerprints.neighbours import Index
 from harness.frozen import Frozen, Several
-from harness.spec.tasks import Split
+from harness.spec.words import Split
 
 
 class AttributorSpec(Frozen):

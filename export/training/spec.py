@@ -20,7 +20,7 @@ from export.training.overrides import check_overrides
 from export.training.recipe import Recipe
 from harness.frozen import Frozen, Several
 from harness.spec.suite import DataSpec
-from harness.spec.tasks import Name, Split
+from harness.spec.words import Name, Split
 
 
 class FromSplit(Frozen):

@@ -71,6 +71,7 @@ class ModelInfo(Frozen):
         weights_sha256: digest of the weights, empty where unknown.
         platform: server and version, or ``onnxruntime 1.x``.
         inputs, outputs: tensor name -> (KServe dtype, shape with -1 for free dimensions).
+        max_batch: most images a request, as Triton's configuration says; None where nothing does.
     """
 
     card: Card | None
@@ -78,6 +79,7 @@ class ModelInfo(Frozen):
     platform: str = ""
     inputs: dict[str, tuple[str, tuple[int, ...]]] = Field(default_factory=dict)
     outputs: dict[str, tuple[str, tuple[int, ...]]] = Field(default_factory=dict)
+    max_batch: int | None = None
 
 
 class Backend(Protocol):

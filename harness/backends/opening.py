@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.backends.base import Backend, EndpointOptions
 from harness.backends.ort import OrtBackend
@@ -12,10 +13,15 @@ from harness.backends.scripted import ScriptedBackend, read_script
 from harness.errors import SuiteError, problem
 from harness.names import did_you_mean
 
-SCHEMES = ("onnx", "scripted", "grpc", "grpcs", "http", "https")
+if TYPE_CHECKING:
+    from harness.backends.triton import TritonBackend
+
+LOCAL = ("onnx", "scripted")
+SCHEMES = (*LOCAL, "grpc", "grpcs", "http", "https")
 
 REMOTE = re.compile(
-    r"(?P<address>(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.\-]+):[0-9]{1,5})/(?P<model>[A-Za-z0-9_.\-]+)(/(?P<version>[0-9]+))?/?"
+    r"(?P<address>(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.\-]+):[0-9]{1,5})"
+    r"(/(?P<model>[A-Za-z0-9_.\-]+)(/(?P<version>[0-9]+))?)?/?"
 )
 
 
@@ -29,19 +35,38 @@ def open_backend(endpoint: str, options: EndpointOptions) -> Backend:
         EndpointError: a file that is not there or can't be loaded.
     """
     scheme, _, rest = endpoint.partition(":")
-    if scheme not in SCHEMES:
-        raise SuiteError(problem(f"endpoint {endpoint}", "a known scheme", repr(scheme), did_you_mean(scheme, SCHEMES)))
     if scheme == "onnx":
         return OrtBackend(endpoint, Path(rest), options)
     if scheme == "scripted":
         return GuardedBackend(ScriptedBackend(endpoint, read_script(rest), options))
+    return GuardedBackend(_connected(endpoint, options, "/MODEL"))
+
+
+def list_models(endpoint: str, options: EndpointOptions) -> tuple[str, ...] | None:
+    """Return what a server ``SCHEME://HOST:PORT`` says it holds; None where the address already names a model.
+
+    Raises:
+        SuiteError: an address that is none.
+        EndpointError: nothing answers there; EndpointRefused where the server has no repository index.
+    """
+    if endpoint.partition(":")[0] in LOCAL:
+        return None
+    server = _connected(endpoint, options, "")
+    try:
+        return None if server.model else server.models()
+    finally:
+        server.close()
+
+
+def _connected(endpoint: str, options: EndpointOptions, form: str) -> TritonBackend:
+    scheme, _, rest = endpoint.partition(":")
+    if scheme not in SCHEMES:
+        raise SuiteError(problem(f"endpoint {endpoint}", "a known scheme", repr(scheme), did_you_mean(scheme, SCHEMES)))
     match = REMOTE.fullmatch(rest.removeprefix("//"))
-    if match is None or not rest.startswith("//"):
+    if match is None or not rest.startswith("//") or (form and not match["model"]):
         shown = re.sub(r"//.*@", "//***@", endpoint)
         hint = "Tokens belong into options.auth"
-        raise SuiteError(problem(f"endpoint {shown}", f"{scheme}://HOST:PORT/MODEL", "another form", hint))
+        raise SuiteError(problem(f"endpoint {shown}", f"{scheme}://HOST:PORT{form}", "another form", hint))
     from harness.backends.triton import TritonBackend  # slow to import, and often not asked
 
-    return GuardedBackend(
-        TritonBackend(endpoint, scheme, match["address"], match["model"], match["version"] or "", options)
-    )
+    return TritonBackend(endpoint, scheme, match["address"], match["model"] or "", match["version"] or "", options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from harness.backends.base import EndpointOptions, ModelInfo, Tensors
-from harness.backends.shared_memory import Regions
+from harness.backends.shared_memory import Regions, Slot
 from harness.card import CARD_KEY, WEIGHTS_KEY, Card
 from harness.errors import (
     CardError,
@@ -31,7 +31,11 @@ from harness.errors import (
 AWAY = ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "ABORTED", "429", "502", "503", "504")
 LATE = ("DEADLINE_EXCEEDED", "499")
 START = "Start it (harness serve), or correct the address"
+BINARY = "binary_tensor_data"
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+
+Cancel = Callable[[], object]
+"""Gives up a request that was sent; what it returns means nothing."""
 
 
 class TritonBackend:
@@ -50,10 +54,11 @@ class TritonBackend:
     ) -> None:
         self.endpoint, self.options = endpoint, options
         self._grpc, self._secure = scheme.startswith("grpc"), scheme.endswith("s")
-        self._address, self._model, self._version = address, model, version
+        self._address, self.model, self._version = address, model, version
         self._headers = _headers(options)
         self._own = threading.local()
         self._shared: Any = None
+        self._binary: bool | None = None
         near = address.rpartition(":")[0] in LOOPBACK
         self._regions = Regions(self._client) if options.shared_memory == "auto" and near else None
 
@@ -63,15 +68,13 @@ class TritonBackend:
         try:
             if self._grpc:
                 server = client.get_server_metadata(headers=self._headers, as_json=True, **options)
-                said = client.get_model_metadata(self._model, self._version, self._headers, as_json=True, **options)
-                config = client.get_model_config(self._model, self._version, self._headers, as_json=True, **options)
-                config = config.get("config", config)
+                said = client.get_model_metadata(self.model, self._version, self._headers, as_json=True, **options)
             else:
                 server = client.get_server_metadata(headers=self._headers)
-                said = client.get_model_metadata(self._model, self._version, headers=self._headers)
-                config = client.get_model_config(self._model, self._version, headers=self._headers)
+                said = client.get_model_metadata(self.model, self._version, headers=self._headers)
         except Exception as error:
             raise self._classified(error) from error
+        config = self._config()
         parameters = {key: value.get("string_value", "") for key, value in config.get("parameters", {}).items()}
         text = parameters.get(CARD_KEY)
         try:
@@ -86,40 +89,136 @@ class TritonBackend:
             platform=f"{server.get('name', 'server')} {server.get('version', '')}".strip(),
             inputs=_tensors(said.get("inputs", ())),
             outputs=_tensors(said.get("outputs", ())),
+            max_batch=int(config["max_batch_size"]) if config.get("max_batch_size") else None,
         )
+
+    def models(self) -> tuple[str, ...]:
+        """Return the names in the server's repository index, sorted; raises EndpointRefused where it has none."""
+        client = self._client()
+        try:
+            if self._grpc:
+                index = client.get_model_repository_index(headers=self._headers, as_json=True, **self._limit())
+                index = index.get("models", ())
+            else:
+                index = client.get_model_repository_index(headers=self._headers)
+        except Exception as error:
+            raise self._classified(error) from error
+        return tuple(sorted({item["name"] for item in index}))
+
+    def _config(self) -> dict[str, Any]:
+        """Return Triton's configuration of the model; nothing of a server that knows no such thing."""
+        client = self._client()
+        try:
+            if self._grpc:
+                said = client.get_model_config(self.model, self._version, self._headers, as_json=True, **self._limit())
+                config = said.get("config", said)
+            else:
+                config = client.get_model_config(self.model, self._version, headers=self._headers)
+        except Exception as error:
+            known = self._classified(error)
+            if known.retryable:
+                raise known from error
+            return {}
+        return dict(config)
 
     def infer(self, inputs: Tensors) -> dict[str, NDArray[Any]]:
         """Answer one batch; raises a classified EndpointError."""
-        module = grpc_client if self._grpc else http_client
-        slots = []
+        slots: list[Slot] = []
         try:
-            asked = []
-            for name, value in inputs.items():
-                item = module.InferInput(name, list(value.shape), np_to_triton_dtype(value.dtype))
-                slot = self._regions.take(value) if self._regions is not None else None
-                if slot is not None:
-                    slots.append(slot)
-                    item.set_shared_memory(slot.name, value.nbytes)
-                else:
-                    item.set_data_from_numpy(np.ascontiguousarray(value))
-                asked.append(item)
-            limit = {"client_timeout": self.options.timeout_s} if self._grpc else {}
-            result = self._client().infer(
-                self._model, asked, model_version=self._version, headers=self._headers, **limit
-            )
-            response = result.get_response(as_json=True) if self._grpc else result.get_response()
-            answers = {item["name"]: result.as_numpy(item["name"]) for item in response["outputs"]}
+            asked = self._laid_out(inputs, slots)
+            limit = self._limit() if self._grpc else {}
+            headers = dict(self._headers)  # tritonclient adds the request's own to it
+            result = self._client().infer(self.model, asked, model_version=self._version, headers=headers, **limit)
+            return self._answers(result, inputs)
         except Exception as error:
             raise self._classified(error) from error
         finally:
             for slot in slots:
                 slot.give_back()
+
+    def begin(self, inputs: Tensors, done: Callable[[dict[str, NDArray[Any]] | EndpointError], None]) -> Cancel:
+        """Send one batch over gRPC and return at once; tritonclient's HTTP client knows no such thing.
+
+        Args:
+            inputs: the batch.
+            done: gets the answer, or why there is none, in another thread.
+
+        Returns:
+            What cancels the request.
+        """
+        slots: list[Slot] = []
+
+        def came(result: Any, error: Exception | None) -> None:
+            for slot in slots:
+                slot.give_back()
+            try:
+                answer = self._classified(error) if error is not None else self._answers(result, inputs)
+            except Exception as bad:
+                answer = self._classified(bad)
+            done(answer)
+
+        try:
+            asked = self._laid_out(inputs, slots)
+            context = self._client().async_infer(
+                self.model, asked, came, model_version=self._version, headers=self._headers, **self._limit()
+            )
+        except Exception as error:
+            came(None, error)
+            return lambda: None
+        cancel: Cancel = context.cancel
+        return cancel
+
+    def _laid_out(self, inputs: Tensors, slots: list[Slot]) -> list[Any]:
+        """Return a request's inputs; regions of shared memory that they lie in are added to ``slots``."""
+        module = grpc_client if self._grpc else http_client
+        asked = []
+        for name, value in inputs.items():
+            item = module.InferInput(name, list(value.shape), np_to_triton_dtype(value.dtype))
+            slot = self._regions.take(value) if self._regions is not None else None
+            if slot is not None:
+                slots.append(slot)
+                item.set_shared_memory(slot.name, value.nbytes)
+            else:
+                way = {} if self._grpc else {"binary_data": self._takes_binary()}
+                item.set_data_from_numpy(np.ascontiguousarray(value), **way)
+            asked.append(item)
+        return asked
+
+    def _takes_binary(self) -> bool:
+        """Whether tensors may travel as bytes over HTTP: an extension that a server has to name; JSON is for all."""
+        if self._binary is None:
+            said = self._client().get_server_metadata(headers=self._headers)
+            self._binary = BINARY in said.get("extensions", ())
+        return self._binary
+
+    def _answers(self, result: Any, inputs: Tensors) -> dict[str, NDArray[Any]]:
+        """Return every output of an answer by name; raises EndpointBadAnswer where one has not a row an image."""
+        response = result.get_response()
+        names = (
+            [item.name for item in response.outputs] if self._grpc else [item["name"] for item in response["outputs"]]
+        )
+        answers = {name: result.as_numpy(name) for name in names}
         batch = len(next(iter(inputs.values())))
         for name, value in answers.items():
             if value is None or (value.ndim and len(value) != batch):
                 got = "nothing" if value is None else str(value.shape)
                 raise EndpointBadAnswer(problem(f"{self.endpoint}: {name}", f"{batch} rows", got, "Check the server"))
         return answers
+
+    def statistics(self) -> dict[str, tuple[int, int]] | None:
+        """Return Triton's counters of the model: times and nanoseconds of each stage; None of a server without them."""
+        client = self._client()
+        try:
+            if self._grpc:
+                said = client.get_inference_statistics(
+                    self.model, self._version, headers=self._headers, as_json=True, **self._limit()
+                )
+            else:
+                said = client.get_inference_statistics(self.model, self._version, headers=self._headers)
+            stages = said["model_stats"][-1]["inference_stats"]
+            return {name: (int(item.get("count", 0)), int(item.get("ns", 0))) for name, item in stages.items()}
+        except (InferenceServerException, OSError, LookupError):
+            return None
 
     def close(self) -> None:
         """Unregister shared memory and close the connections."""
@@ -175,7 +274,7 @@ class TritonBackend:
             if any(word in status for word in AWAY) or "failed to connect" in said:
                 return EndpointUnavailable(problem(self.endpoint, "an answer", said or status, START))
             return EndpointRefused(
-                problem(self.endpoint, f"model {self._model} to take the request", said, "Check name and shapes")
+                problem(self.endpoint, f"model {self.model} to take the request", said, "Check name and shapes")
             )
         if isinstance(error, TimeoutError) or "timed out" in str(error):
             return self._late()

@@ -90,7 +90,7 @@ class Method:
 def parse_method(
     strategy: object = "difference",
     preprocess: object = "identity",
-    postprocess: object = "otsu + cleanup",
+    postprocess: object = "smooth + otsu + cleanup",
     register: object = "none",
 ) -> Method:
     """Read a method's parts as suites write them.
@@ -130,7 +130,7 @@ def difference(
     strategy: str = "difference",
     metric: str | None = None,
     preprocess: object = "identity",
-    postprocess: object = "otsu + cleanup",
+    postprocess: object = "smooth + otsu + cleanup",
     register: object = "none",
     cams: Mapping[str, Cam] | None = None,
 ) -> Difference:

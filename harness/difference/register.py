@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,6 +17,9 @@ from harness.difference.planes import Planes
 from harness.difference.postprocess import Mask
 from harness.errors import ImageError, problem
 from harness.named import Named
+
+CLEAR = 0.5
+"""Share of the mean square difference that a shift beyond reach must leave at most, to be one that nobody expects."""
 
 REACH = 2
 """Pixels that bicubic interpolation looks beyond."""
@@ -57,6 +61,8 @@ class Unregistered(Registration):
 class Phase(Registration):
     """A shift, to a fraction of a pixel, by phase correlation (Guizar-Sicairos et al., Optics Letters 2008).
 
+    One that does not bring the images nearer to each other is not believed: the second stays as it lies.
+
     Attributes:
         upsample: steps a pixel is divided into.
         reach: largest shift that is believed, as a share of the shorter side.
@@ -67,14 +73,18 @@ class Phase(Registration):
     reach: float = Field(default=0.1, gt=0, le=0.5)
 
     def __call__(self, a: Planes, b: Planes) -> Registered:
-        """Find the shift and undo it."""
+        """Find the shift and undo it, where that helps."""
         pair = _windowed(_gray(a)), _windowed(_gray(b))
         (down, right), _, _ = phase_cross_correlation(*pair, upsample_factor=self.upsample)  # type: ignore[no-untyped-call]
+        laid = _laid_over(b, np.array([[1, 0, -right], [0, 1, -down]], np.float64))
         most = self.reach * min(a.shape[:2])
-        if max(abs(down), abs(right)) > most:
+        far = max(abs(down), abs(right)) > most
+        if _apart(a, laid.planes, laid.known) >= (CLEAR if far else 1) * _apart(a, b, laid.known):
+            return Unregistered()(a, b)
+        if far:
             got, do = f"{right:.1f} right, {down:.1f} down", "Register them otherwise, or not at all"
             raise ImageError("unregistered", problem("phase correlation", f"a shift up to {most:.1f} pixels", got, do))
-        return _laid_over(b, np.array([[1, 0, -right], [0, 1, -down]], np.float64))
+        return laid
 
 
 class Ecc(Registration):
@@ -108,6 +118,11 @@ class Ecc(Registration):
 
 REGISTRATIONS: dict[str, type[Registration]] = {kind.name: kind for kind in (Unregistered, Phase, Ecc)}
 """Registrations by name; a new one is a class and its entry here."""
+
+
+def _apart(a: Planes, b: Planes, known: Mask) -> float:
+    """Return the mean square difference where both are known; infinite where that is nowhere."""
+    return float(np.square(a[known] - b[known]).mean()) if known.any() else math.inf
 
 
 def _gray(planes: Planes) -> NDArray[np.float32]:

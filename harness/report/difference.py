@@ -175,7 +175,9 @@ def _curves(found: Differences) -> Iterator[Curves]:
     series = {}
     for item in _shown(found):
         mark = " (chosen)" if item.method == chosen else " (baseline)" if item is found.baseline else ""
-        series[f"{item.rank}: {item.method.brief}{mark}"] = tuple(item.estimates[where, IOU] for where in conditions)
+        name = item.method.strategy.brief + mark
+        label = f"{name}, rank {item.rank}" if name in series else name
+        series[label] = tuple(item.estimates[where, IOU] for where in conditions)
     labels = tuple(short.get(where, where) for where in conditions)
     yield Curves(f"{found.task.name}_iou", "IoU under each condition", labels, series, "IoU", "condition", chance=None)
 

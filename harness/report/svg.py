@@ -93,3 +93,25 @@ def whisker(value: float, low: float, high: float, start: float, end: float) -> 
         class_="whisker",
         aria_hidden="true",
     )
+
+
+def trend(values: Sequence[float], description: str) -> Markup:
+    """Return how a figure went, oldest first, as a small line that says its ends in words."""
+    width, height = 96.0, 22.0
+    low, high = min(values), max(values)
+
+    def place(i: int, value: float) -> tuple[float, float]:
+        x = 4 + (width - 8) * i / max(1, len(values) - 1)
+        return x, height / 2 if high == low else 4 + (height - 8) * (high - value) / (high - low)
+
+    points = [place(i, value) for i, value in enumerate(values)]
+    path = "M" + "L".join(f"{coordinate(x)} {coordinate(y)}" for x, y in points)
+    return picture(
+        width,
+        height,
+        description,
+        "The last run is the point at the right.",
+        tag("path", d=path, class_="line"),
+        tag("circle", cx=points[-1][0], cy=points[-1][1], r=2.5, class_="point"),
+        class_="trend",
+    )

@@ -101,7 +101,7 @@ class MethodsSpec(Frozen):
 
     strategies: tuple[StrategyId, ...] = Field(default=("difference",), min_length=1)
     preprocess: tuple[PreprocessId, ...] = Field(default=("identity",), min_length=1)
-    postprocess: tuple[PostprocessId, ...] = Field(default=("otsu + cleanup",), min_length=1)
+    postprocess: tuple[PostprocessId, ...] = Field(default=("smooth + otsu + cleanup",), min_length=1)
     registration: tuple[RegistrationId, ...] = Field(default=("none",), min_length=1)
 
     @model_validator(mode="after")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -25,8 +26,10 @@ from harness.fingerprints.spaces import SpaceName
 from harness.frozen import Frozen
 from harness.images.preprocess import Preprocess
 from harness.names import did_you_mean
+from harness.spec.gate import GateSpec
 from harness.spec.report import ReportSpec
-from harness.spec.tasks import AskingTask, DifferenceTask, Name, Split, TaskSpec
+from harness.spec.tasks import AskingTask, DifferenceTask, TaskSpec
+from harness.spec.words import Name, Split
 
 LAYOUTS = {
     "genimage": "<generator>/{train,val}/{ai,nature}, with the folder names of the GenImage downloads",
@@ -44,6 +47,13 @@ LAYOUTS = {
 
 MINIATURES = ("", "other", "attribution", "attribution_192", "lineage", "reference")
 """Roots of the miniature: its corpus has none."""
+
+CARDS: Mapping[str, tuple[str, ...]] = {
+    "disagreement": ("classification",),
+    "difference": ("gradcam",),
+    "load": ("detection", "classification"),
+}
+"""Tasks of the cards that a task's wildcards mean, where they are not its own kind."""
 
 
 def _layout(value: str) -> str:
@@ -152,7 +162,8 @@ class ReferenceSpec(Frozen):
 class ThirdParty(Frozen):
     """What the suite says of a model that carries no card of ours.
 
-    Attributes mean what they mean in :class:`harness.card.Card`.
+    Attributes mean what they mean in :class:`harness.card.Card`; with ``classes``, their names or how many there are,
+    it is a classifier.
     """
 
     preprocess: Preprocess
@@ -161,6 +172,7 @@ class ThirdParty(Frozen):
     score: Literal["logit", "probability", "statistic"] = "logit"
     fake: Literal["high", "low"] = "high"
     heads: tuple[Head, ...] = (Head(name="fake"),)
+    classes: PositiveInt | tuple[str, ...] = ()
 
 
 class VariantSpec(Frozen):
@@ -237,6 +249,7 @@ class Suite(Frozen):
         references: real images that the models' artifacts are taken against.
         tasks: what is asked.
         report: what the report shows.
+        gate: what `harness gate` expects of a run beside its baseline: bounds by figure.
         resamples: bootstrap resamples behind an interval.
         max_failures: share of failed records above which the run is INVALID.
     """
@@ -250,14 +263,14 @@ class Suite(Frozen):
     references: tuple[ReferenceSpec, ...] = ()
     tasks: tuple[TaskSpec, ...] = Field(min_length=1)
     report: ReportSpec = ReportSpec()
+    gate: GateSpec = {}
     resamples: Annotated[int, Field(ge=100, le=20_000)] = 1000
     max_failures: NonNegativeFloat = 0.02
 
     @property
     def asks(self) -> frozenset[str]:
         """Tasks of the cards that its tasks can ask: what its wildcards mean."""
-        cards = {"disagreement": "classification", "difference": "gradcam"}
-        return frozenset(cards.get(task.kind, task.kind) for task in self.tasks)
+        return frozenset(card for task in self.tasks for card in CARDS.get(task.kind, (task.kind,)))
 
     @model_validator(mode="after")
     def _names_meet(self) -> Suite:

@@ -22,10 +22,9 @@ from harness.images.degrade import Harmonise, parse_degradation
 from harness.names import did_you_mean
 from harness.search.registry import parse_searcher
 from harness.spec.difference import BaselineSpec, MethodsSpec, PairsSpec
+from harness.spec.loading import LoadTask
 from harness.spec.thresholds import CardThreshold, Threshold
-
-Split = Literal["train", "val", "test"]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.\-]*$", max_length=80)]
+from harness.spec.words import Name, Split
 
 
 def _canonical(value: Any) -> str:
@@ -340,7 +339,7 @@ def _kind(value: Any) -> str:
     return f"{TAG}{kind}"
 
 
-AskingTask = DetectionTask | ClassificationTask | DisagreementTask | AttributionTask
+AskingTask = DetectionTask | ClassificationTask | DisagreementTask | AttributionTask | LoadTask
 """A task that asks models about images of the suite's data."""
 
 TASKS: dict[str, type[AskingTask] | type[DifferenceTask] | type[GrayTask]] = {
@@ -349,6 +348,7 @@ TASKS: dict[str, type[AskingTask] | type[DifferenceTask] | type[GrayTask]] = {
     "disagreement": DisagreementTask,
     "attribution": AttributionTask,
     "difference": DifferenceTask,
+    "load": LoadTask,
     "gray": GrayTask,
 }
 """Every task by its kind."""
@@ -359,6 +359,7 @@ TaskSpec = Annotated[
     | Annotated[DisagreementTask, Tag(TAG + "disagreement")]
     | Annotated[AttributionTask, Tag(TAG + "attribution")]
     | Annotated[DifferenceTask, Tag(TAG + "difference")]
+    | Annotated[LoadTask, Tag(TAG + "load")]
     | Annotated[GrayTask, Tag(TAG + "gray")],
     Discriminator(_kind),
 ]

@@ -76,6 +76,15 @@ class CellStore:
         first[1:] = position[order][1:] != position[order][:-1]
         return table.take(pa.array(order[first]))
 
+    def copy(self, key: str, target: CellStore) -> None:
+        """Write a cell's parts into another store as they are. Raises StoreError where the disk refuses."""
+        for path in self._parts(key):
+            write_atomic(target._folder(key) / path.name, path.read_bytes())
+
+    def parts(self) -> Iterator[Path]:
+        """Yield the path of every part of every cell; its folder is named after the cell's key."""
+        yield from sorted(self.root.glob("??/*/[0-9]*.parquet"))
+
     def size(self, key: str) -> int:
         """Return the bytes that a cell takes."""
         return sum(path.stat().st_size for path in self._parts(key))
@@ -97,5 +106,5 @@ def _read_part(path: Path, columns: list[str]) -> pa.Table | None:
     try:
         with pq.ParquetFile(path) as file:
             return file.read(columns, use_threads=False).select(columns)
-    except (pa.ArrowInvalid, pa.ArrowKeyError, OSError):
+    except (pa.ArrowInvalid, KeyError, OSError):
         return None

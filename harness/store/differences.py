@@ -34,7 +34,7 @@ class DifferenceRecord:
         position: of the pair in its cell, from 0, times the cell's chains of post-processors, plus the chain's place.
         sample, source: the pair's name, and its cluster in every interval.
         postprocess: canonical id of the chain.
-        error, detail: why there are no figures.
+        error, detail: why there are no figures; a detail alone says why the map is empty (no registration).
         spots, found, regions, right: as in :class:`harness.metrics.localisation.Found`; of a method without a mask, the
             latter three are None.
         iou, pixel_ap, pointing: figures; None where undefined (no mask, or nothing changed).

@@ -14,6 +14,7 @@ from harness.frozen import Frozen
 from harness.store.cells import CellStore
 from harness.store.differences import DIFFERENCE_SCHEMA
 from harness.store.files import write_atomic
+from harness.store.loads import LOAD_SCHEMA
 from harness.store.searches import SEARCH_SCHEMA
 
 Status = Literal["running", "interrupted", "failed", "complete"]
@@ -31,6 +32,7 @@ class RunInfo(Frozen):
         started, finished: UTC, ISO 8601.
         served: how the run's own server was started, if it was.
         cells: cell keys by ``task/model/subset/split/degradation``.
+        cards: cards of the models that were asked, by the suite's names.
         environment: machine and versions.
         verdict: VALID or INVALID and why, once complete.
     """
@@ -46,6 +48,7 @@ class RunInfo(Frozen):
     served: str | None = None
     limit: int | None = None
     cells: dict[str, str] = {}
+    cards: dict[str, Any] = {}
     environment: dict[str, Any] = {}
     verdict: str | None = None
 
@@ -54,8 +57,8 @@ class RunStore:
     """All runs under one root, beside the cells they share.
 
     Args:
-        root: ``reports`` by default; holds ``runs/``, ``cells/``, ``searches/``, ``differences/``, ``conclusions/``,
-            ``references/`` and ``manifests/``.
+        root: ``reports`` by default; holds ``runs/``, ``cells/``, ``searches/``, ``differences/``, ``loads/``,
+            ``conclusions/``, ``references/`` and ``manifests/``.
     """
 
     def __init__(self, root: Path) -> None:
@@ -63,6 +66,7 @@ class RunStore:
         self.cells = CellStore(root / "cells")
         self.searches = CellStore(root / "searches", SEARCH_SCHEMA)
         self.differences = CellStore(root / "differences", DIFFERENCE_SCHEMA)
+        self.loads = CellStore(root / "loads", LOAD_SCHEMA)
         self.manifests = root / "manifests"
         self.references = root / "references"
 

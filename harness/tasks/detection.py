@@ -244,7 +244,7 @@ def _detectors(
 ) -> Iterator[Detector]:
     clean = join((item for (condition, _), item in tested.items() if condition == CLEAN), len(card.heads))
     thresholds = [
-        choose(task.threshold, card, index, _calibration(task, head, answers, infos, len(card.heads)), clean)
+        choose(task.threshold, card, index, calibration_of(task, head, answers, infos, len(card.heads)), clean)
         for index, head in enumerate(card.heads)
     ]
     figures: list[dict[tuple[str, str], Figures]] = [{} for _ in card.heads]
@@ -332,7 +332,7 @@ def _rates(answers: Answers, head: int, threshold: float) -> dict[str, Estimate]
     return {name: Estimate.of_rate(int(part.sum()), len(part)) for name, part in parts.items()}
 
 
-def _calibration(
+def calibration_of(
     task: DetectionTask,
     head: Head,
     answers: Mapping[tuple[str, str, str], Answers],

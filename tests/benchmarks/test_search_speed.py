@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 FLOOR = 4.0
-PHOTOGRAPHS = 12
+PHOTOGRAPHS = 6
 
 
 @pytest.mark.slow

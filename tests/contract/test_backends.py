@@ -37,6 +37,11 @@ def test_answers_are_those_of_the_graph(backend: Backend, reference: np.ndarray,
     np.testing.assert_allclose(answered, reference[:batch], atol=1e-6)
 
 
+def test_small_and_large_requests_may_alternate(backend: Backend, reference: np.ndarray) -> None:
+    for batch in (8, 1, 8, 1):
+        np.testing.assert_allclose(backend.infer({"image": IMAGES[:batch]})["score"], reference[:batch], atol=1e-6)
+
+
 def test_threads_may_ask_at_once(backend: Backend, reference: np.ndarray) -> None:
     def ask(index: int) -> np.ndarray:
         return backend.infer({"image": IMAGES[index : index + 2]})["score"]

@@ -66,6 +66,16 @@ def test_a_shifted_pair_is_laid_over(register: str) -> None:
     assert found.map[8:-8, 8:-8].mean() < plain.map[8:-8, 8:-8].mean() / 10
 
 
+@pytest.mark.parametrize("noise", [0.02, 0.1, 0.5])
+@pytest.mark.parametrize("blur", [0, 2, 6])
+def test_a_shift_is_believed_where_it_helps(blur: float, noise: float) -> None:
+    a = ndimage.gaussian_filter(RANDOM.random((64, 64, 3)), (blur, blur, 0))
+    b = np.clip(a + RANDOM.normal(scale=noise, size=a.shape), 0, 1)
+    found = difference(a, b, postprocess="identity", register="phase").registered
+    known = found.known
+    assert np.square(found.planes - a)[known].mean() <= np.square(b - a)[known].mean() + 1e-9
+
+
 def test_what_can_not_be_laid_over_is_refused() -> None:
     with pytest.raises(ImageError, match="one size") as caught:
         difference(A, A[:-1])

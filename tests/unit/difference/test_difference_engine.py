@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness import differences as module
 from harness.data.spots import GeneratedPairs, Pair, Pixels
 from harness.data.spots.pairs import Split
 from harness.difference import as_planes, find
+from harness.difference import engine as module
 from harness.difference.cells import DifferenceCell, difference_cells
-from harness.differences import measure
+from harness.difference.engine import measure
 from harness.errors import EndpointTimeout, ImageError, SuiteError
 from harness.events import Silent
 from harness.images.degrade import parse_degradation
@@ -89,6 +89,21 @@ def test_a_pair_that_can_not_be_read_costs_its_records(store: CellStore) -> None
     (cell, *_) = cells_of(task(calibration=None))
     measure([cell], {"difference": Pairs()}, {}, store, 0, Silent())
     assert [row["error"] for row in store.read(cell.key).to_pylist()] == [None] * 4 + ["image:truncated"] * 2
+
+
+def test_a_method_that_can_not_register_marks_nothing(store: CellStore) -> None:
+    class Far(Pairs):
+        def read(self, pair: Pair) -> Pixels:
+            a, _, truth = super().read(pair)
+            return Pixels(a, np.roll(a, (40, 0), (0, 1)), truth)
+
+    asked = task(calibration=None, methods={"registration": ["phase"]})
+    (cell,) = (cell for cell in cells_of(asked, limit=1) if "phase" in cell.name)
+    measure([cell], {"difference": Far()}, {}, store, 0, Silent())
+    (row,) = store.read(cell.key).to_pylist()
+    assert row["error"] is None
+    assert "phase correlation" in row["detail"]
+    assert (row["iou"], row["regions"], row["spots"]) == (0, 0, 1)
 
 
 def test_what_is_on_disk_is_not_done_again(store: CellStore) -> None:

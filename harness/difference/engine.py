@@ -143,8 +143,9 @@ def _of_pair(
             if registration not in laid:
                 laid[registration] = _laid(before, after, method.registration)
             registered = laid[registration]
-            if isinstance(registered, ImageError):
-                records[cell.key] = _failed(cell, pair, position, registered)
+            if isinstance(registered, ImageError):  # the method's own failure, not the pair's: it marks nothing
+                nothing = np.zeros(before.shape[:2], np.float32)
+                records[cell.key] = _figures(cell, pair, position, nothing, truth, 0.0, str(registered))
                 continue
             if preprocess not in prepared:
                 prepared[preprocess] = method.preprocess(before)
@@ -169,7 +170,13 @@ def _laid(a: Planes, b: Planes, registration: Registration) -> Registered | Imag
 
 
 def _figures(
-    cell: DifferenceCell, pair: Pair, position: int, values: Map, truth: Truth, seconds: float
+    cell: DifferenceCell,
+    pair: Pair,
+    position: int,
+    values: Map,
+    truth: Truth,
+    seconds: float,
+    detail: str | None = None,
 ) -> list[DifferenceRecord]:
     """Return one record a method of what a map tells of the changes."""
     rows = []
@@ -189,6 +196,7 @@ def _figures(
                 sample=pair.name,
                 source=pair.source,
                 postprocess=postprocess_id(method.postprocess),
+                detail=detail,
                 spots=truth.spots,
                 found=marked.found if marked else None,
                 regions=marked.regions if marked else None,

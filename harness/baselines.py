@@ -1,0 +1,131 @@
+"""Runs as comparisons read them: run.json and records, among all runs or alone in a baseline; asks nothing."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from harness.card import Card
+from harness.errors import RunInvalid, StoreError, problem
+from harness.store.cells import CellStore
+from harness.store.files import write_atomic
+from harness.store.runs import RunInfo, RunStore
+
+RUN = "run.json"
+
+STORES = ("cells", "loads")
+"""Folders of records that comparisons read, below a run's root and inside a baseline."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of two runs that are compared.
+
+    Attributes:
+        info: what its run.json holds.
+        root: folder that holds its records.
+    """
+
+    info: RunInfo
+    root: Path
+
+    @property
+    def answers(self) -> CellStore:
+        """What models answered of images."""
+        return RunStore(self.root).cells
+
+    @property
+    def tasks(self) -> dict[str, dict[str, Any]]:
+        """What its suite says of each task, by name."""
+        return {task["name"]: task for task in self.info.spec["tasks"]}
+
+    def models(self, task: str) -> list[str]:
+        """Return the models that a task's cells ask, in the cells' order."""
+        names = (name.split("/") for name in self.info.cells)
+        return list(dict.fromkeys(parts[1] for parts in names if parts[0] == task and len(parts) > 1))
+
+    def card(self, model: str) -> Card:
+        """Return a model's card as it was when the run asked it.
+
+        Raises:
+            StoreError: the run keeps no cards.
+        """
+        if model not in self.info.cards:
+            do = f"Run it again, which asks nothing twice: harness run {self.info.suite}"
+            raise StoreError(problem(f"run {self.info.id}", f"the card of {model}", "none", do))
+        return Card.model_validate(self.info.cards[model])
+
+    def check_finished(self) -> None:
+        """Refuse a run that has not ended, with StoreError."""
+        if self.info.status != "complete":
+            do = f"Go on with it: harness resume {self.info.id}"
+            raise StoreError(problem(f"run {self.info.id}", "a finished run", self.info.status, do))
+
+    def check_valid(self) -> None:
+        """Refuse a run that has not ended, with StoreError, and with RunInvalid one that is INVALID."""
+        self.check_finished()
+        if self.info.verdict != "VALID":
+            do = "Correct that and run the suite again"
+            raise RunInvalid(problem(f"run {self.info.id}", "a VALID run", str(self.info.verdict), do))
+
+
+def open_side(named: str, out: Path) -> Side:
+    """Open a run or a baseline.
+
+    Args:
+        named: a run's id, or the path of a run's folder or of a baseline.
+        out: folder of runs, for an id.
+
+    Raises:
+        StoreError: there is none, or it can't be read.
+    """
+    folder = Path(named).expanduser()
+    if not (folder / RUN).is_file():
+        return Side(RunStore(out).load(named), out)
+    if not is_baseline(folder):
+        root = folder.resolve().parents[1]
+        return Side(RunStore(root).load(folder.resolve().name), root)
+    try:
+        return Side(RunInfo.model_validate_json((folder / RUN).read_bytes()), folder)
+    except (OSError, ValidationError) as error:
+        do = "Write it again: harness baseline RUN --to DIR"
+        raise StoreError(problem(str(folder / RUN), "a readable run.json", type(error).__name__, do)) from error
+
+
+def is_baseline(folder: Path) -> bool:
+    """Whether a folder holds a run with its own records."""
+    return (folder / RUN).is_file() and any((folder / name).is_dir() for name in STORES)
+
+
+def write_baseline(side: Side, folder: Path) -> int:
+    """Write a finished run and the records that its cells name into a folder, in the place of an earlier baseline.
+
+    Args:
+        side: the run.
+        folder: an empty or absent folder, or a baseline.
+
+    Returns:
+        The bytes of its records.
+
+    Raises:
+        StoreError: the folder holds something else, the run has not ended, or the disk refuses.
+        RunInvalid: the run is INVALID.
+    """
+    side.check_valid()
+    if folder.exists() and not is_baseline(folder) and (not folder.is_dir() or any(folder.iterdir())):
+        raise StoreError(problem(str(folder), "an empty folder or a baseline", "something else", "Name another folder"))
+    if folder.resolve() == side.root.resolve():
+        raise StoreError(problem(str(folder), "another folder than the run's", "the same", "Name another folder"))
+    size = 0
+    for name in STORES:
+        shutil.rmtree(folder / name, ignore_errors=True)
+        kept, written = CellStore(side.root / name), CellStore(folder / name)
+        for key in sorted(set(side.info.cells.values())):
+            kept.copy(key, written)
+            size += written.size(key)
+    write_atomic(folder / RUN, (side.info.model_dump_json(indent=1) + "\n").encode())
+    return size

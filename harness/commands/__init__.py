@@ -1,0 +1,1 @@
+"""Commands of the command line, one module each; every one is registered in harness.cli."""

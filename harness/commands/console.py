@@ -1,0 +1,35 @@
+"""What commands share: the two consoles, progress, and arguments of one meaning. Knows no command."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from harness.events import Events
+from harness.progress import PlainEvents, TerminalEvents
+
+out = Console()
+err = Console(stderr=True)
+
+SuitePath = Annotated[Path, typer.Argument(help="Suite file (YAML).", dir_okay=False)]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a suite key: --set data.x.root=/images")
+]
+Out = Annotated[Path, typer.Option("--out", help="Folder of runs, answers and manifests.")]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="At most so many images per subset.")]
+
+
+def say(line: str) -> None:
+    """Print a line as it is."""
+    out.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def open_events() -> Events:
+    """Return what shows progress: a bar on a terminal, lines elsewhere."""
+    return (
+        TerminalEvents(err) if err.is_terminal else PlainEvents(lambda line: print(line, file=sys.stderr, flush=True))
+    )

@@ -1,0 +1,1 @@
+"""Two runs of the same questions held against each other, figure by figure, from their records alone."""

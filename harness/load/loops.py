@@ -1,0 +1,121 @@
+"""Closed and open loops: who sends when. Counts latency from when a request was due; computes no figure."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.errors import EndpointError, EndpointTimeout, problem
+from harness.load.requests import PAUSE_S, Batches, Client, Clock, Request
+
+DRAIN_S = 5.0
+"""An open loop waits so long for answers after its last request; those that come later count as none."""
+
+WATCH_S = 0.2
+"""An open loop looks so often whether going on is of use."""
+
+HopelessAt = Callable[[Sequence[Request], float], bool]
+"""Whether going on is of no use, from the requests that were due and the time."""
+
+
+def closed_loop(
+    client: Client, batches: Batches, concurrency: int, seconds: float, clock: Clock = time.perf_counter
+) -> list[Request]:
+    """Keep so many requests in flight for some seconds.
+
+    A request is wanted when it is sent: a closed loop has no schedule that it could miss; it slows with the model.
+
+    Returns:
+        All requests, in the order in which they were sent.
+    """
+    turns = itertools.count()
+    end = clock() + seconds
+
+    def worker() -> list[Request]:
+        mine = []
+        while clock() < end:
+            images = batches.turn(next(turns))
+            mine.append(request := asked(client, images, clock))
+            if isinstance(request.answer, EndpointError):
+                time.sleep(PAUSE_S)
+        return mine
+
+    with ThreadPoolExecutor(concurrency, thread_name_prefix="load") as pool:
+        workers = [pool.submit(worker) for _ in range(concurrency)]
+        requests = [request for future in workers for request in future.result()]
+    return sorted(requests, key=lambda request: request.sent)
+
+
+def asked(client: Client, images: Sequence[int], clock: Clock) -> Request:
+    """Send one request now, and return it when it is answered."""
+    now = clock()
+    request = Request(images, now, now)
+    try:
+        answer = client.ask(images)
+    except EndpointError as error:
+        request.close(error, clock())
+    else:
+        request.close(answer, clock())
+    return request
+
+
+def open_loop(
+    client: Client,
+    batches: Batches,
+    due: NDArray[np.float64],
+    start: float,
+    clock: Clock = time.perf_counter,
+    sleep: Callable[[float], None] = time.sleep,
+    hopeless: HopelessAt | None = None,
+    drain_s: float = DRAIN_S,
+) -> list[Request]:
+    """Send requests when they are due, whatever has been answered.
+
+    Args:
+        client, batches: what is asked, about what.
+        due: seconds from ``start``, ascending, (n,).
+        start: a time of the clock; before 0 stands what warms up.
+        clock: seconds.
+        sleep: waits.
+        hopeless: ends the loop early.
+        drain_s: wait for answers after the last request.
+
+    Returns:
+        The requests that were sent, in order; one without an answer in time has timed out.
+    """
+    requests: list[Request] = []
+    cancels = []
+    watched = start
+    for number, after in enumerate(due.tolist()):
+        scheduled = start + after
+        while (now := clock()) < scheduled:
+            sleep(scheduled - now)
+        request = Request(batches.turn(number), scheduled)
+        requests.append(request)
+        cancels.append(client.begin(request))
+        if hopeless is not None and now - watched > WATCH_S:
+            watched = now
+            if hopeless(requests, now):
+                break
+    _drain(requests, clock, sleep, drain_s)
+    late = EndpointTimeout(
+        problem("open loop", f"an answer within {drain_s:g} s of the last request", "none", "Lower the rate")
+    )
+    for request, cancel in zip(requests, cancels, strict=True):
+        if request.answer is None:
+            request.close(late, float("nan"))
+            cancel()
+    return requests
+
+
+def _drain(requests: Sequence[Request], clock: Clock, sleep: Callable[[float], None], drain_s: float) -> None:
+    end = clock() + drain_s
+    waiting = [request for request in requests if request.answer is None]
+    while waiting and clock() < end:
+        sleep(0.002)
+        waiting = [request for request in waiting if request.answer is None]

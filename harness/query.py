@@ -1,0 +1,168 @@
+"""One's own questions in SQL: every run and record under one root as views in DuckDB, which itself reaches no file.
+
+The views:
+
+- ``runs``: one row a run;
+- ``cells``: one row a cell of a run, under the ``key`` that its records are kept by;
+- ``records``: what each model said of each image;
+- ``searches``, ``differences``, ``loads``: what came of each search, map and timed request.
+
+The latter four have the columns of ``cells`` before their own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from pyarrow.dataset import dataset
+
+from harness.errors import HarnessError, problem
+from harness.extras import load_extra
+from harness.store.addresses import read_address
+from harness.store.cells import CellStore
+from harness.store.runs import RunInfo, RunStore
+
+VIEWS = ("runs", "cells", "records", "searches", "differences", "loads")
+
+HIDDEN = ("png",)
+"""Columns that no view has: pictures."""
+
+_RUNS = pa.schema(
+    [
+        *((name, pa.string()) for name in ("run", "suite", "file", "status", "verdict")),
+        ("valid", pa.bool_()),
+        *((name, pa.timestamp("s")) for name in ("started", "finished")),
+        ("served", pa.string()),
+        ("per_subset", pa.int64()),
+        ("plan", pa.string()),
+        ("environment", pa.map_(pa.string(), pa.string())),
+        ("spec", pa.string()),
+    ]
+)
+
+_CELLS = pa.schema(
+    [
+        *((name, pa.string()) for name in ("run", "task", "model", "method", "subset", "split", "degradation")),
+        ("batch", pa.int32()),
+        ("key", pa.string()),
+    ]
+)
+
+_MAGIC = b"PAR1"
+
+
+def query(root: Path, sql: str) -> pd.DataFrame:
+    """Answer one SELECT over the views.
+
+    Args:
+        root: folder that holds ``runs/`` and the records.
+        sql: one statement that reads.
+
+    Raises:
+        HarnessError: it is none, DuckDB refuses it, or the extra ``sql`` is not installed.
+    """
+    duckdb = load_extra("duckdb", "sql")
+    try:
+        statements = duckdb.extract_statements(sql)
+        if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
+            kinds = ", ".join(statement.type.name for statement in statements) or "nothing"
+            do = "Ask one question at a time; records are never changed"
+            raise HarnessError(problem("harness sql", "one SELECT", kinds, do))
+        with (
+            TemporaryDirectory(prefix="discern-sql-") as spill,
+            duckdb.connect(":memory:", config={"temp_directory": spill}) as connection,
+        ):
+            _bind(connection, RunStore(root), sql)
+            _lock(connection)
+            answer: pd.DataFrame = connection.execute(sql).df()
+            return answer.map(lambda cell: cell.tolist() if isinstance(cell, np.ndarray) else cell)
+    except duckdb.Error as error:
+        do = f"The views are {', '.join(VIEWS)}; harness sql 'DESCRIBE records' shows the columns of one"
+        raise HarnessError(problem("harness sql", "a question that DuckDB can answer", str(error), do)) from error
+
+
+def _bind(connection: Any, store: RunStore, sql: str) -> None:
+    """Make the views; records are read only where the question has their view's name somewhere."""
+    infos = store.all()
+    connection.register("runs", pa.Table.from_pylist([_run(info) for info in infos], schema=_RUNS))
+    cells = [row for info in infos for row in _cells(info)]
+    connection.register("listed", pa.Table.from_pylist(cells, schema=_CELLS))
+    connection.execute("CREATE TABLE cells AS SELECT * FROM listed")
+    connection.unregister("listed")
+    stores = (store.cells, store.searches, store.differences, store.loads)
+    for name, records in zip(VIEWS[2:], stores, strict=True):
+        if name in sql.lower():
+            _bind_records(connection, name, records)
+
+
+def _bind_records(connection: Any, name: str, store: CellStore) -> None:
+    """Make the view of one kind of record; one row a position of a cell, where an answer wins over a failure."""
+    columns = [column for column in store.schema.names if column not in HIDDEN]
+    parts = [str(path) for path in store.parts() if _is_whole(path)]
+    table = dataset(parts, store.schema, format="parquet").to_table([*columns, "__filename"])
+    connection.register("parts", table.rename_columns([*columns, "part"]))
+    connection.execute(
+        f"CREATE TABLE {name}_kept AS SELECT *, parse_path(part)[-2] AS key FROM parts"
+        " QUALIFY row_number() OVER (PARTITION BY parse_path(part)[-2], position ORDER BY error IS NOT NULL, part) = 1"
+    )
+    connection.unregister("parts")
+    where = [f'c."{column}"' for column in _CELLS.names if column not in columns]
+    said = ", ".join([*where, *(f'r."{column}"' for column in columns)])
+    connection.execute(f"CREATE VIEW {name} AS SELECT {said} FROM cells AS c JOIN {name}_kept AS r ON c.key = r.key")
+
+
+def _lock(connection: Any) -> None:
+    """Leave the connection no file, no network and no extension, and no way to change that."""
+    for setting in (
+        "autoinstall_known_extensions = false",
+        "autoload_known_extensions = false",
+        "python_enable_replacements = false",
+        "enable_external_access = false",
+        "lock_configuration = true",
+    ):
+        connection.execute(f"SET {setting}")
+
+
+def _is_whole(path: Path) -> bool:
+    """Return whether a part ends as Parquet does; a damaged one counts as not there."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+            file.seek(-4, 2)
+            return start == file.read(4) == _MAGIC
+    except OSError:
+        return False
+
+
+def _run(info: RunInfo) -> dict[str, object]:
+    said = info.model_dump(mode="python", include={"status", "verdict", "served", "plan"})
+    return said | {
+        "run": info.id,
+        "suite": str(info.spec.get("name", "")),
+        "file": info.suite,
+        "valid": None if info.verdict is None else info.verdict.startswith("VALID"),
+        "started": _time(info.started),
+        "finished": _time(info.finished),
+        "per_subset": info.limit,
+        "environment": [(key, str(value)) for key, value in sorted(info.environment.items())],
+        "spec": json.dumps(info.spec, sort_keys=True),
+    }
+
+
+def _cells(info: RunInfo) -> Iterator[dict[str, object]]:
+    for name, key in info.cells.items():
+        address = read_address(name)
+        if address is not None:
+            row = {field: getattr(address, field, None) for field in _CELLS.names}
+            yield row | {"run": info.id, "key": key}
+
+
+def _time(moment: str | None) -> pd.Timestamp | None:
+    return None if moment is None else pd.Timestamp(moment).tz_convert("UTC").tz_localize(None)

@@ -1,0 +1,94 @@
+"""Percentiles of repeated measurements, and the ratio of two of them, on a log scale; knows nothing of machines."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from harness.stats.intervals import LEVEL, Estimate, Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """The logarithm of a percentile, over the repeats of one measurement.
+
+    Attributes:
+        log: mean over repeats; ``exp`` of it is their geometric mean.
+        variance: of that mean.
+        freedom: degrees of freedom of that variance.
+        between, within: standard deviations of one repeat's logarithm: as the repeats differ (nan for one), and as the
+            values within them let expect.
+        n: values in all.
+    """
+
+    log: float
+    variance: float
+    freedom: float
+    between: float
+    within: float
+    n: int
+
+
+def repeated_percentile(repeats: Sequence[ArrayLike], percent: float) -> Repeated:
+    """Return a percentile of repeated measurements.
+
+    The repeats' own spread tells how far the mean can be trusted; where there is one alone, or they happen to agree
+    more than their values let expect, the spread within them does.
+
+    Args:
+        repeats: positive values of each, (n_i,) with n_i >= 1.
+        percent: 0..100.
+    """
+    values = [np.sort(np.asarray(item, np.float64)) for item in repeats]
+    logs = np.array([math.log(np.percentile(item, percent)) for item in values])
+    within = float(np.mean([_quantile_variance(item, percent / 100) for item in values]))
+    between = float(np.var(logs, ddof=1)) if len(logs) > 1 else math.nan
+    spread = max(within, between) if len(logs) > 1 else within
+    count = sum(item.size for item in values)
+    freedom = max(1.0, len(logs) - 1.0) if len(logs) > 1 and between >= within else max(1.0, count - 1.0)
+    return Repeated(float(logs.mean()), spread / len(logs), freedom, math.sqrt(between), math.sqrt(within), count)
+
+
+def ratio(
+    before: Repeated, after: Repeated, between_runs: float = 0.0, freedom: float = math.inf
+) -> tuple[Estimate, float]:
+    """Return after / before - 1 with its interval, and the two-sided p-value that it is 0.
+
+    A t-test of the difference of logarithms with unequal variances (Welch 1947), to whose variance that between runs
+    is added once for each of the two; degrees of freedom after Satterthwaite (1946).
+
+    Args:
+        before, after: the two percentiles.
+        between_runs: variance of a run's logarithm beyond what its repeats tell.
+        freedom: degrees of freedom of that variance.
+    """
+    from scipy.special import stdtr, stdtrit
+
+    parts = [(before.variance, before.freedom), (after.variance, after.freedom), (2 * between_runs, freedom)]
+    variance = sum(part for part, _ in parts)
+    difference = after.log - before.log
+    n = before.n + after.n
+    if variance <= 0:
+        return Estimate.bare(math.expm1(difference), n), 1.0 if difference == 0 else math.nan
+    degrees = variance**2 / sum(part**2 / free for part, free in parts)
+    error = math.sqrt(variance)
+    reach = float(stdtrit(degrees, (1 + LEVEL) / 2)) * error
+    interval = Interval(math.expm1(difference - reach), math.expm1(difference + reach))
+    return Estimate.of(math.expm1(difference), interval, n), 2 * float(stdtr(degrees, -abs(difference) / error))
+
+
+def _quantile_variance(ordered: NDArray[np.float64], share: float) -> float:
+    """Return the variance of the logarithm of a sample quantile, from the order statistics that bound it.
+
+    The distribution-free interval of a quantile (David and Nagaraja 2003, 7.1) at one standard deviation.
+    """
+    z = NormalDist().inv_cdf(0.975)
+    count = ordered.size
+    reach = z * math.sqrt(count * share * (1 - share))
+    low, high = (int(np.clip(round(count * share + side * reach), 0, count - 1)) for side in (-1, 1))
+    return (math.log(ordered[high] / ordered[low]) / (2 * z)) ** 2

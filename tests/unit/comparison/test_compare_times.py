@@ -1,0 +1,151 @@
+"""Times of two runs: by ratio, against the noise of repeats and of A/A runs on the same machine."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import binom, ttest_ind
+
+from harness.baselines import Side
+from harness.compare import compare, compare_alike
+from harness.comparison.change import Change, Floors
+from harness.comparison.noise import ASSUMED, WEIGHT, Noise, machine_of, read_noise, write_noise
+from harness.errors import HarnessError, StoreError
+from harness.events import Silent
+from harness.pytest_benchmarks import benchmark_changes, dump_benchmarks, read_benchmarks
+from harness.stats.repeats import Repeated, ratio, repeated_percentile
+from tests.unit.comparison.runs_by_hand import MACHINE, loaded
+
+
+def measured(
+    random: np.random.Generator, slower: float = 1.0, run: float = 0.02, repeats: int = 5, requests: int = 600
+) -> list[list[float]]:
+    """Return seconds: a long tail within a repeat, drift between repeats and between runs."""
+    base = 0.01 * slower * math.exp(random.normal(0, run))
+    drift = np.exp(random.normal(0, 0.02, (repeats, 1)))
+    return (base * drift * (0.8 + random.gamma(2, 0.1, (repeats, requests)))).tolist()
+
+
+def times(before: Side, after: Side, noise: Noise | None = None) -> dict[str, Change]:
+    found = compare(before, after, Silent(), noise=noise).changes
+    return {change.figure: change for change in found}
+
+
+def test_a_ratio_is_welchs_test_of_the_repeats_logarithms() -> None:
+    random = np.random.default_rng(0)
+    a, b = measured(random), measured(random, 1.1)
+    found = [repeated_percentile(item, 50) for item in (a, b)]
+    logs = [np.log(np.median(item, axis=1)) for item in (a, b)]
+    change, p = ratio(*found)
+    wanted = ttest_ind(logs[1], logs[0], equal_var=False)
+    assert p == pytest.approx(wanted.pvalue)
+    assert change.value == pytest.approx(math.exp(logs[1].mean() - logs[0].mean()) - 1)
+    low, high = wanted.confidence_interval(0.95)
+    assert (change.low, change.high) == pytest.approx((math.expm1(low), math.expm1(high)))
+    assert found[0].between == pytest.approx(logs[0].var(ddof=1) ** 0.5)
+
+
+def test_one_repeat_leans_on_the_values_within_it() -> None:
+    random = np.random.default_rng(0)
+    alone = [repeated_percentile([np.exp(random.normal(0, 0.5, 400))], 50) for _ in range(300)]
+    assert math.isnan(alone[0].between)
+    assert np.mean([item.within for item in alone]) == pytest.approx(np.std([item.log for item in alone]), rel=0.15)
+
+
+def test_repeats_that_agree_by_chance_are_trusted_no_more_than_their_values() -> None:
+    values = np.exp(np.random.default_rng(0).normal(0, 0.5, 400))
+    found = repeated_percentile([values, values], 50)
+    assert found.between == 0
+    assert found.variance == pytest.approx(found.within**2 / 2)
+
+
+def test_constant_times_have_no_test() -> None:
+    flat = Repeated(0.0, 0.0, 1.0, 0.0, 0.0, 10)
+    assert ratio(flat, flat)[1] == 1.0
+    assert math.isnan(ratio(flat, Repeated(0.1, 0.0, 1.0, 0.0, 0.0, 10))[1])
+
+
+def test_a_fifth_slower_is_caught_and_failures_are_counted(tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    runs = [loaded(tmp_path, f"aa{i}", measured(random)) for i in range(4)]
+    noise = Noise().taught(item for i, b in enumerate(runs) for a in runs[:i] for item in compare_alike(a, b))
+    slow = loaded(tmp_path, "slow", measured(random, 1.2), failed=3)
+    found = times(runs[0], slow, noise)
+    assert set(found) == {"median", "p90", "p99", "failures"}, "too few requests for p99.9"
+    for figure in ("median", "p90", "p99"):
+        assert found[figure].verdict(Floors()) == "worse", figure
+        assert found[figure].change.low < 0.2 < found[figure].change.high
+    assert (found["failures"].before, found["failures"].after) == (0, 3)
+    assert times(runs[0], runs[0])["median"].verdict(Floors()) == "identical"
+
+
+def test_where_nothing_is_slower_times_are_called_so_at_the_stated_rate(tmp_path: Path) -> None:
+    random = np.random.default_rng(2)
+    runs = [loaded(tmp_path, f"r{i}", measured(random, requests=100)) for i in range(50)]
+    pairs = list(zip(runs[10::2], runs[11::2], strict=True))
+    noise = Noise().taught(item for a, b in zip(runs[:10:2], runs[1:10:2], strict=True) for item in compare_alike(a, b))
+    alarms = sum(any(change.adjusted < 0.05 for change in times(a, b, noise).values()) for a, b in pairs)
+    assert alarms <= binom.ppf(0.999, len(pairs), 0.05)
+
+
+def test_noise_is_learnt_beside_an_assumption(tmp_path: Path) -> None:
+    assert Noise().between("median") == pytest.approx((ASSUMED**2, WEIGHT))
+    random = np.random.default_rng(3)
+    runs = [loaded(tmp_path, f"r{i}", measured(random, run=0.1)) for i in range(40)]
+    pairs = zip(runs[::2], runs[1::2], strict=True)
+    noise = Noise().taught(item for a, b in pairs for item in compare_alike(a, b))
+    assert noise.between("median")[0] ** 0.5 == pytest.approx(0.1, rel=0.4)
+    again = noise.taught(compare_alike(runs[1], runs[0]))
+    assert len(again.seen) == len(noise.seen), "the same two runs teach once"
+
+
+def test_noise_is_kept_by_machine(tmp_path: Path) -> None:
+    random = np.random.default_rng(4)
+    a, b = (loaded(tmp_path, name, measured(random)) for name in "ab")
+    path = write_noise(tmp_path, MACHINE, read_noise(tmp_path, MACHINE).taught(compare_alike(a, b)))
+    assert path == tmp_path / "noise" / f"{machine_of(MACHINE)}.json"
+    assert read_noise(tmp_path, {**MACHINE, "numpy": "9"}).seen, "versions make no other machine"
+    other = {**MACHINE, "cores": "64"}
+    assert not read_noise(tmp_path, other).seen
+    path.write_text("{}}", encoding="utf-8")
+    with pytest.raises(StoreError, match="noise model"):
+        read_noise(tmp_path, MACHINE)
+    elsewhere = loaded(tmp_path, "c", measured(random, 3), environment=other)
+    change = times(a, elsewhere)["median"]
+    assert math.isnan(change.p)
+    assert change.note == "measured on another machine"
+    with pytest.raises(HarnessError, match="two machines"):
+        compare_alike(a, elsewhere)
+
+
+def benchmark_file(path: Path, seconds: float, iqr: float = 0.001, cpu: str = "x") -> Path:
+    stats = {"median": seconds, "iqr": iqr, "rounds": 50, "mean": 1.0, "unknown": None}
+    said = {"benchmarks": [{"fullname": "t.py::test_a", "stats": stats}], "machine_info": {"cpu": {"brand_raw": cpu}}}
+    path.write_text(json.dumps(said), encoding="utf-8")
+    return path
+
+
+def test_medians_of_pytest_benchmark_become_changes(tmp_path: Path) -> None:
+    a, b = benchmark_file(tmp_path / "a", 0.1), benchmark_file(tmp_path / "b", 0.13)
+    (change,) = benchmark_changes(read_benchmarks(a), read_benchmarks(b), Noise())
+    assert change.change.value == pytest.approx(0.3)
+    assert change.p < 0.01
+    (elsewhere,) = benchmark_changes(
+        read_benchmarks(a), read_benchmarks(benchmark_file(tmp_path / "c", 0.3, cpu="y")), Noise()
+    )
+    assert math.isnan(elsewhere.p)
+
+
+def test_a_runs_times_are_written_as_pytest_benchmark_does(tmp_path: Path) -> None:
+    seconds = measured(np.random.default_rng(5))
+    side = loaded(tmp_path, "a", seconds)
+    path = tmp_path / "out.json"
+    path.write_text(dump_benchmarks(side, "abc"), encoding="utf-8")
+    (found,) = read_benchmarks(path).benchmarks
+    assert found.stats.median == pytest.approx(np.median(seconds))
+    assert found.stats.rounds == 3000
+    stats = json.loads(path.read_text())["benchmarks"][0]["stats"]
+    assert stats["stddev"] == pytest.approx(np.std(seconds, ddof=1))
+    assert stats["q3"] - stats["q1"] == pytest.approx(stats["iqr"])

@@ -1,0 +1,191 @@
+"""The engine of load tasks on scripted models, with a store on disk; and what its records become."""
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from harness.backends import EndpointOptions, open_backend
+from harness.data.sample import Sample, SubsetInfo
+from harness.errors import DataError, ImageError, SuiteError
+from harness.events import Silent
+from harness.load.cells import LoadCell, load_cells
+from harness.load.engine import put_under_load
+from harness.models import Model
+from harness.report.load import load_sections
+from harness.report.tree import Curves, Report, Table
+from harness.spec.loading import LoadTask
+from harness.store.cells import CellStore
+from harness.store.loads import LOAD_SCHEMA, WRONG
+from harness.tasks.load import evaluate_loads
+
+
+class Images:
+    """A few images of two subsets; one of them can't be read."""
+
+    name, note, ready, digest = "images", "", False, "0" * 64
+
+    def subsets(self) -> list[SubsetInfo]:
+        return [SubsetInfo(name, 0, "test", 3) for name in ("a", "b")]
+
+    def samples(self, subset: str, split: str, limit: int | None = None, seed: int = 0) -> Iterator[Sample]:
+        for number in range(3):
+            yield Sample(f"{subset}/{number}", "", 0, 4, 4, "png", None, 0, subset, split, f"{subset}/{number}")
+
+    def read(self, sample: Sample) -> bytes:
+        if sample.path == "b/0":
+            raise ImageError("truncated", "cut off")
+        content = io.BytesIO()
+        Image.new("RGB", (4, 4), (40 * int(sample.path[-1]), 9, 9)).save(content, "png")
+        return content.getvalue()
+
+
+class Unreadable(Images):
+    def read(self, sample: Sample) -> bytes:
+        raise ImageError("truncated", "cut off")
+
+
+def model(**script: object) -> Model:
+    said = {"card": {"name": "a.b"}, "delay_s": 0.002, **script}
+    backend = open_backend(f"scripted:{json.dumps(said)}", EndpointOptions(concurrency=2, retries=0))
+    info = backend.info()
+    assert info.card is not None
+    return Model("a.b", info.card, info, backend, "scripted")
+
+
+def task(**said: object) -> LoadTask:
+    given = {"kind": "load", "data": "images", "images": 4, "seconds": 0.3, "warmup_s": 0.1, "stable_within": 9}
+    return LoadTask.model_validate({**given, "concurrency": [], **said})
+
+
+def cells_of(asked: LoadTask, limit: int | None = None, nonce: str = "run") -> list[LoadCell]:
+    return list(load_cells(asked, Images(), {"a.b": model().card}, {"a.b": {"weights": "1"}}, limit, 0, nonce))
+
+
+def measure(cells: list[LoadCell], store: CellStore, asked: Model) -> None:
+    put_under_load(cells, {"a.b": asked}, {"images": Images()}, store, 0, Silent())
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> CellStore:
+    return CellStore(tmp_path / "loads", LOAD_SCHEMA)
+
+
+def test_every_request_is_a_record(store: CellStore) -> None:
+    (cell,) = cells_of(task(rate=200, arrivals="constant", repeats=2, batch=2))
+    measure([cell], store, model())
+    rows = store.read(cell.key).to_pandas()
+    assert list(rows["position"]) == list(range(len(rows)))
+    assert list(rows.groupby("repeat").size()) == [60, 60]
+    assert set(rows["sample"]) == {"a/0", "b/1"}  # images by turns of subsets, two a request, from the readable ones
+    assert rows["error"].isna().all()
+    assert (rows["batch"] == 2).all()
+    assert (rows["rate"] == 200).all()
+    first = rows[rows["repeat"] == 0]
+    np.testing.assert_allclose(first["scheduled"], np.arange(60) / 200, atol=1e-9)
+    assert (rows["seconds"] >= rows["service"] - 1e-9).all()
+    assert (rows["service"] >= 0.002).all()
+
+
+def test_answers_are_held_against_those_at_rest(store: CellStore) -> None:
+    faults = [{"kind": "nan", "first": 8, "every": 10, "times": 2}, {"kind": "refused", "first": 9, "times": 1}]
+    (cell,) = cells_of(task(concurrency=1, warmup_s=0, slo_ms=50))
+    measure([cell], store, model(faults=faults))
+    errors = store.read(cell.key).to_pandas()["error"].dropna()
+    assert sorted(errors) == ["answer:not_finite", "answer:not_finite", "endpoint:refused"]
+    (figures,) = evaluate_loads(cell.task, [cell], store, 0.02).figures
+    assert figures.goodput is not None
+    assert figures.goodput.value == pytest.approx(1 - 3 / figures.requests)
+
+
+def test_an_answer_to_another_image_is_wrong(store: CellStore) -> None:
+    asked = model(rule="hash")
+    inner = asked.backend.inner  # type: ignore[attr-defined]
+    (cell,) = cells_of(task(concurrency=1, warmup_s=0))
+    infer, count = inner.infer, iter(range(10**6))
+
+    def swapped(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return infer({name: value + (next(count) > 6) for name, value in inputs.items()})
+
+    inner.infer = swapped
+    measure([cell], store, asked)
+    errors = store.read(cell.key).to_pandas()["error"]
+    assert errors[:3].isna().all()
+    assert (errors[3:] == WRONG).all()
+    found = evaluate_loads(cell.task, [cell], store, 0.02)
+    assert "wrong answers" in found.figures[0].reasons[0]
+    assert found.reasons[0].startswith("load: a.b gave")
+
+
+def test_what_is_on_disk_is_not_measured_again(store: CellStore) -> None:
+    (cell,) = cells_of(task(concurrency=1, repeats=2, seconds=0.1))
+    measure([cell], store, model())
+    before = store.read(cell.key).to_pandas()
+    measure([cell], store, model(faults=[{"kind": "refused"}]))
+    assert store.read(cell.key).to_pandas().equals(before)
+
+
+def test_a_search_finds_what_a_model_can_do_and_goes_on_where_it_was_cut_off(store: CellStore) -> None:
+    """Two threads of 10 ms each answer 200 a second; at 100 ms, 90 %, a rate near it holds and twice that does not."""
+    (cell,) = cells_of(task(peak={"slo_ms": 100, "percentile": 90, "precision": 0.5}))
+    asked = model(delay_s=0.01)
+    measure([cell], store, asked)
+    (peak,) = evaluate_loads(cell.task, [cell], store, 0.02).peaks
+    assert 50 < peak.rate <= 260
+    assert peak.missed <= 1.5 * peak.rate + 1e-9
+    assert len(peak.steps) == len({item.step.rate for item in peak.steps})
+    parts = sorted((store.root / cell.key[:2] / cell.key).glob("*.parquet"))
+    parts[-1].unlink()
+    measure([cell], store, asked)
+    assert len(sorted((store.root / cell.key[:2] / cell.key).glob("*.parquet"))) >= len(parts)
+
+
+def test_loadgen_and_loops_end_in_one_report(store: CellStore) -> None:
+    pytest.importorskip("mlperf_loadgen", reason="the extra `load` is not installed")
+    asked = task(concurrency=[1, 2], scenarios=["SingleStream", "Offline"], seconds=0.2, slo_ms=100)
+    cells = cells_of(asked)
+    measure(cells, store, model())
+    found = evaluate_loads(asked, cells, store, 0.02)
+    assert [item.load.name for item in found.figures] == ["concurrency", "concurrency", "SingleStream", "Offline"]
+    for item in found.figures:
+        assert item.latency["p50"].value == pytest.approx(0.0025, rel=0.9)
+        assert item.throughput > 20
+    assert found.figures[3].goodput is None
+    assert found.figures[2].verdict.startswith("VALID")
+    sections = tuple(load_sections(found, many=True))
+    blocks = list(Report("r", "", "VALID", (), sections).blocks())
+    assert {block.name for block in blocks if isinstance(block, Curves)} == {
+        "load_latency_by_concurrency",
+        "load_throughput_by_concurrency",
+    }
+    (table,) = (block for block in blocks if isinstance(block, Table) and block.name == "load_loads")
+    assert len(table.rows) == 4
+
+
+def test_keys_are_the_runs_own() -> None:
+    keys = {cell.key for cell in cells_of(task(concurrency=[1, 2], rate=5))}
+    assert len(keys) == 3
+    assert keys == {cell.key for cell in cells_of(task(concurrency=[1, 2], rate=5))}
+    assert keys.isdisjoint(cell.key for cell in cells_of(task(concurrency=[1, 2], rate=5), nonce="another"))
+    assert keys.isdisjoint(cell.key for cell in cells_of(task(concurrency=[1, 2], rate=5), limit=2))
+
+
+@pytest.mark.parametrize(("said", "words"), [({"models": ["c.*"]}, "models"), ({"split": "val"}, "split val")])
+def test_what_can_not_be_sent_is_refused_before(said: dict[str, object], words: str) -> None:
+    with pytest.raises(SuiteError, match=words):
+        cells_of(task(concurrency=1, **said))
+
+
+def test_images_that_can_not_be_read_are_refused(store: CellStore) -> None:
+    with pytest.raises(DataError, match="none that can be read"):
+        put_under_load(cells_of(task(concurrency=1)), {"a.b": model()}, {"images": Unreadable()}, store, 0, Silent())
+
+
+@pytest.mark.parametrize("said", [{}, {"concurrency": [1, 1]}, {"scenarios": ["Sever"]}, {"rate": [0]}])
+def test_a_task_that_sends_nothing_or_the_same_twice_is_refused(said: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"nothing is sent|twice|Server|greater than 0"):
+        task(**said)
