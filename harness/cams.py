@@ -47,6 +47,8 @@ class ServedCam:
             got = {name: answer.shape for name, answer in answers.items()}
             what, do = f"{self.model.name}: output {CAM}", "Export it: harness export gradcam"
             raise EndpointBadAnswer(problem(what, "(batch, h, w)", str(got), do))
+        if not np.isfinite(answers[CAM]).all():
+            raise EndpointBadAnswer(problem(f"{self.model.name}: output {CAM}", "finite values", "others", "Check it"))
         return dict(answers)
 
 

@@ -7,7 +7,7 @@ import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,7 @@ from harness.data.paired import ImagePair, Paired
 from harness.difference import Difference, Method, Region, as_planes, find, metrics
 from harness.difference.pictures import heat, overlay, sheet
 from harness.difference.planes import Planes
-from harness.difference.strategies import TORCH, Cam, GradCam, Gradient, Strategy
-from harness.difference.strategies import Difference as Values
+from harness.difference.strategies import TORCH, Cam, GradCam, Strategy
 from harness.errors import CardError, ImageError, StoreError, SuiteError, problem
 from harness.extras import load_extra
 from harness.images import Image
@@ -73,7 +72,7 @@ def read_asked(method: Method, more: Sequence[str] = (), weights: str = "") -> D
     Args:
         method: what finds where images differ.
         more: figures beside USUAL.
-        weights: of ``lpips``, as a figure and as the strategy's metric.
+        weights: of the figure ``lpips``.
 
     Raises:
         SuiteError: a figure that is not known, ``lpips`` without weights, or weights without ``lpips``.
@@ -83,15 +82,14 @@ def read_asked(method: Method, more: Sequence[str] = (), weights: str = "") -> D
     for name in more:
         if name not in known:
             raise SuiteError(problem("figure", "a known one", repr(name), did_you_mean(name, known)))
-    strategy = method.strategy
-    perceptual = isinstance(strategy, Gradient | Values) and strategy.metric == "lpips"
-    if perceptual and weights:
-        method = replace(method, strategy=strategy.model_copy(update={"weights": weights}))
-    missing = ("lpips" in more and not weights) or (perceptual and not getattr(method.strategy, "weights", None))
-    if missing or (weights and not perceptual and "lpips" not in more):
-        do = "Write --weights squeeze, or --weights squeeze:FILE" if missing else "Leave --weights out"
-        raise SuiteError(problem("lpips", "weights just where it is asked for", weights or "none", do))
-    if perceptual or isinstance(strategy, Gradient) or {*more} & {*NEED_TORCH}:
+    perceptual = getattr(method.strategy, "metric", "") == "lpips"
+    if "lpips" in more and not weights:
+        raise SuiteError(
+            problem("figure lpips", "weights", "none", "Write --weights squeeze, or --weights squeeze:FILE")
+        )
+    if weights and not perceptual and "lpips" not in more:
+        raise SuiteError(problem("weights", "lpips, as metric or figure", weights, "Leave --weights out"))
+    if method.strategy.needs_torch or {*more} & {*NEED_TORCH}:
         load_extra(TORCH)
     return DiffAsked(method, tuple(dict.fromkeys((*USUAL, *more))), weights)
 

@@ -104,7 +104,7 @@ def _build(name: str, parameters: Any, kinds: Mapping[str, type[N]], what: str, 
     except ValidationError as error:
         detail = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in detail["loc"]) or name
-        wanted = detail["msg"].removeprefix("Input should be ")
+        wanted = detail["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
         got = "nothing" if detail["type"] == "missing" else repr(detail["input"])
         raise SuiteError(problem(f"{what} {name}: {key}", wanted, got, "Correct it")) from error
 

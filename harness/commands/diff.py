@@ -77,9 +77,10 @@ def diff(
         raise typer.BadParameter("expected A and B, or --found RUN, got both", param_hint="--found")
     words = [strategy or ("gradcam" if model else "difference")]
     words += [f"{key}={value}" for key, value in (("metric", metric), ("model", model)) if value]
+    words += [f"weights={weights}"] if weights and "metric=lpips" in " ".join(words) else []
     asked = read_asked(parse_method(" ".join(words), preprocess, postprocess, register), figure or (), weights)
     events = open_events()
-    failed = equal = 0
+    failed, equal, shown = 0, 0, ""
     try:
         paired = pair_paths(a, b) if a and b else pair_found(Path("reports") / "runs", str(found), events)
         folder = out_dir or Path("reports") / "diffs" / paired.name
@@ -89,6 +90,7 @@ def diff(
             for done, told in enumerate(diff_pairs(paired, asked, cams, folder), start=1):
                 events.advance(done, total)
                 failed += bool(told.error)
+                shown = shown or ("" if told.error else f", {told.pair.name}/sheet.png")
                 equal += told.figures.get("mse") == 0
                 if total == 1 and not told.error:
                     for part in pair_tables(told):
@@ -103,6 +105,6 @@ def diff(
     if total > 1 or paired.alone:
         for line in summary(paired, failed, equal):
             say(line)
-    say(f"Written to {folder}: {TABLE}" + ("" if failed == total else f", {paired.pairs[0].name}/sheet.png"))
+    say(f"Written to {folder}: {TABLE}{shown}")
     if failed == total:
         raise typer.Exit(ExitCode.INVALID)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness import cams
 from harness.data.spots import PairSet
 from harness.data.spots.pairs import Split
 from harness.difference.method import Method, postprocess_id
@@ -76,7 +77,7 @@ def difference_cells(
     drawings: dict[str, list[Method]] = {}
     for method in methods:
         drawings.setdefault(drawing_id(method), []).append(method)
-    code = [source_digest("difference"), source_digest("metrics")]
+    code = [source_digest(part) for part in ("difference", "metrics", "images")]
     splits: list[Split] = [task.split, *([task.calibration] if task.calibration else [])]
     for split in splits:
         counts = pairs.subsets(split)
@@ -109,19 +110,24 @@ def _subsets(task: DifferenceTask, split: Split, known: Sequence[str]) -> list[s
 
 
 def _asks(strategy: Strategy, identities: Mapping[str, Mapping[str, object]]) -> object:
-    """Return what a strategy's answers depend on beside the images: a model's weights."""
+    """Return what a strategy's answers depend on beside the images: weights, and code outside this package."""
     if isinstance(strategy, GradCam):
         if strategy.model not in identities:
             what, got = f"strategy {strategy.id}", ", ".join(identities) or "none"
             raise SuiteError(problem(what, "a gradcam model among the suite's `models`", got, "Name it there"))
-        return dict(identities[strategy.model])
-    if strategy.needs_torch:
-        load_extra(TORCH)
+        return [dict(identities[strategy.model]), _digest(Path(cams.__file__))]
+    if not strategy.needs_torch:
+        return None
+    code = [_digest(path) for path in sorted(Path(str(load_extra(TORCH).__file__)).parent.glob("*.py"))]
     _, _, file = (getattr(strategy, "weights", None) or "").partition(":")
     if not file:
-        return None
+        return code
     try:
-        return hashlib.sha256(Path(file).expanduser().read_bytes()).hexdigest()
+        return [*code, _digest(Path(file).expanduser())]
     except OSError as error:
         what, do = f"strategy {strategy.id}: weights", "Name a file of torchvision's weights"
         raise SuiteError(problem(what, f"a readable file {file}", error.strerror or str(error), do)) from error
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

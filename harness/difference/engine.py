@@ -12,7 +12,7 @@ import numpy as np
 
 from harness.data.spots import Pair, PairSet
 from harness.difference.cells import DifferenceCell
-from harness.difference.method import draw, lay_over, postprocess_id
+from harness.difference.method import check_sizes, draw, postprocess_id
 from harness.difference.planes import Planes, as_planes
 from harness.difference.postprocess import apply
 from harness.difference.regions import regions
@@ -127,14 +127,20 @@ def _of_pair(
     """Return the records of one pair in every cell; whatever it shares between cells is made once."""
     try:
         pixels = pairs.read(pair)
+        before, truth = as_planes(pixels.a), Truth(pixels.truth)
     except ImageError as error:
         return {cell.key: _failed(cell, pair, position, error) for cell in cells}
-    before, truth = as_planes(pixels.a), Truth(pixels.truth)
     prepared: dict[str, Planes] = {}
     records: Records = {}
-    for degradation, members in groupby(cells, key=lambda cell: cell.degradation):
+    for degradation, group in groupby(cells, key=lambda cell: cell.degradation):
+        members = list(group)
         drawn = hashlib.sha256(f"{seed}|{pair.name}|{degradation}".encode()).digest()
-        after = as_planes(parse_degradation(degradation)(pixels.b, int.from_bytes(drawn[:8], "little")))
+        try:
+            after = as_planes(parse_degradation(degradation)(pixels.b, int.from_bytes(drawn[:8], "little")))
+            check_sizes(before, after)
+        except ImageError as error:
+            records |= {cell.key: _failed(cell, pair, position, error) for cell in members}
+            continue
         laid: dict[str, Registered | ImageError] = {}
         second: dict[str, Planes] = {}
         for cell in members:
@@ -145,7 +151,7 @@ def _of_pair(
             registered = laid[registration]
             if isinstance(registered, ImageError):  # the method's own failure, not the pair's: it marks nothing
                 nothing = np.zeros(before.shape[:2], np.float32)
-                records[cell.key] = _figures(cell, pair, position, nothing, truth, 0.0, str(registered))
+                records[cell.key] = _figures(cell, pair, position, nothing, truth, None, str(registered))
                 continue
             if preprocess not in prepared:
                 prepared[preprocess] = method.preprocess(before)
@@ -164,7 +170,7 @@ def _of_pair(
 
 def _laid(a: Planes, b: Planes, registration: Registration) -> Registered | ImageError:
     try:
-        return lay_over(a, b, registration)
+        return registration(a, b)
     except ImageError as error:
         return error
 
@@ -175,7 +181,7 @@ def _figures(
     position: int,
     values: Map,
     truth: Truth,
-    seconds: float,
+    seconds: float | None,
     detail: str | None = None,
 ) -> list[DifferenceRecord]:
     """Return one record a method of what a map tells of the changes."""

@@ -155,21 +155,28 @@ def difference(
 
 def find(a: Planes, b: Planes, method: Method, cams: Mapping[str, Cam]) -> Difference:
     """Apply a method to two images, float32 (H, W, 3) in [0, 1]; as :func:`difference`."""
-    registered = lay_over(a, b, method.registration)
+    check_sizes(a, b)
+    registered = method.registration(a, b)
     drawn = draw(method.preprocess(a), method.preprocess(registered.planes), registered, method.strategy, cams)
     shown, mask = apply(method.postprocess, drawn)
     return Difference(shown, mask, () if mask is None else regions(mask, shown), registered)
 
 
-def lay_over(a: Planes, b: Planes, registration: Registration) -> Registered:
-    """Lay one image over another. Raises ImageError ``sizes`` or ``unregistered``."""
+def check_sizes(a: Planes, b: Planes) -> None:
+    """Raise ImageError ``sizes`` where two images have not one size."""
     if a.shape != b.shape:
         sizes = " and ".join(f"{planes.shape[1]} x {planes.shape[0]}" for planes in (a, b))
         raise ImageError("sizes", problem("two images", "one size", sizes, "Resize or crop one of them"))
-    return registration(a, b)
 
 
 def draw(a: Planes, b: Planes, registered: Registered, strategy: Strategy, cams: Mapping[str, Cam]) -> Map:
-    """Return the map of two pre-processed images; 0 where nothing is known of the second."""
+    """Return the map of two pre-processed images; 0 where nothing is known of the second.
+
+    Raises:
+        ImageError: ``not_finite``: a model's answers are no numbers.
+    """
     values = strategy(a, b, cams)
+    if not np.isfinite(values).all():
+        do = "Check the model, or take another strategy"
+        raise ImageError("not_finite", problem(f"map of {strategy.id}", "finite values", "others", do))
     return values if registered.known.all() else np.where(registered.known, values, np.float32(0))

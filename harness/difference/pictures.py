@@ -145,7 +145,7 @@ def _counted(found: Difference) -> str:
 def _scale(page: PILImage.Image, right: int, top: int, width: int, most: float) -> int:
     """Draw a map's scale, 0 to its largest value, against the right end of its caption; return how wide it is."""
     draw, font = ImageDraw.Draw(page), ImageFont.load_default(TEXT - 3)
-    bar = width // 3
+    bar = max(1, width // 3)
     label = f"{most:.3g}"
     text = round(draw.textlength(label, font)) + 6
     left = right - text - bar

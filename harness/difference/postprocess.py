@@ -123,7 +123,7 @@ class Cleanup(Postprocessor):
                 disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
                 padded = np.pad(mask, radius)
                 mask = cv2.morphologyEx(padded, operation, disk)[radius:-radius, radius:-radius]
-        filled = ~_large(mask == 0, self.fill, neighbours=4)
+        filled = ~_large(np.pad(mask, 1) == 0, self.fill, neighbours=4)[1:-1, 1:-1]
         return _large(filled, self.area, neighbours=8)
 
 

@@ -74,12 +74,14 @@ class Phase(Registration):
 
     def __call__(self, a: Planes, b: Planes) -> Registered:
         """Find the shift and undo it, where that helps."""
+        if np.array_equal(a, b) or not (np.ptp(_gray(a)) and np.ptp(_gray(b))):
+            return Unregistered()(a, b)
         pair = _windowed(_gray(a)), _windowed(_gray(b))
         (down, right), _, _ = phase_cross_correlation(*pair, upsample_factor=self.upsample)  # type: ignore[no-untyped-call]
         laid = _laid_over(b, np.array([[1, 0, -right], [0, 1, -down]], np.float64))
         most = self.reach * min(a.shape[:2])
         far = max(abs(down), abs(right)) > most
-        if _apart(a, laid.planes, laid.known) >= (CLEAR if far else 1) * _apart(a, b, laid.known):
+        if not _nearer(a, b, laid, CLEAR if far else 1):
             return Unregistered()(a, b)
         if far:
             got, do = f"{right:.1f} right, {down:.1f} down", "Register them otherwise, or not at all"
@@ -101,6 +103,8 @@ class Ecc(Registration):
 
     def __call__(self, a: Planes, b: Planes) -> Registered:
         """Find the motion and undo it."""
+        if np.array_equal(a, b):
+            return Unregistered()(a, b)
         kind = {
             "translation": cv2.MOTION_TRANSLATION,
             "euclidean": cv2.MOTION_EUCLIDEAN,
@@ -118,6 +122,21 @@ class Ecc(Registration):
 
 REGISTRATIONS: dict[str, type[Registration]] = {kind.name: kind for kind in (Unregistered, Phase, Ecc)}
 """Registrations by name; a new one is a class and its entry here."""
+
+
+def _nearer(a: Planes, b: Planes, laid: Registered, share: float) -> bool:
+    """Whether a motion leaves less than a share of the mean square difference, of the images and of blurred ones.
+
+    Interpolation takes noise away and so brings any two images nearer to each other; a blur has taken it already.
+    """
+
+    def blurred(planes: Planes) -> Planes:
+        return np.asarray(cv2.GaussianBlur(planes, (0, 0), 1.0), np.float32)
+
+    pairs = ((a, b, laid.planes), tuple(map(blurred, (a, b, laid.planes))))
+    return all(
+        _apart(first, moved, laid.known) < share * _apart(first, second, laid.known) for first, second, moved in pairs
+    )
 
 
 def _apart(a: Planes, b: Planes, known: Mask) -> float:

@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import model_validator
 
 from harness.difference.metrics import similarity
 from harness.difference.planes import Planes
@@ -49,6 +50,13 @@ class Strategy(Named):
         """Return the map of two pre-processed images; all zero where they are equal."""
 
 
+def _check_weights(strategy: Difference | Gradient) -> Difference | Gradient:
+    weights = strategy.weights or ""
+    if (strategy.metric == "lpips") != bool(weights) or weights != "".join(weights.split()):
+        raise ValueError("`weights` just where the metric is lpips: squeeze, or squeeze:FILE without blanks")
+    return strategy
+
+
 class Difference(Strategy):
     """A metric's own map, pixel by pixel.
 
@@ -65,6 +73,7 @@ class Difference(Strategy):
     metric: Literal["mae", "mse", "ssim", "lpips"] = "mae"
     channels: Channels = "mean"
     weights: str | None = None
+    _weights_of_lpips = model_validator(mode="after")(_check_weights)
 
     @property
     def needs_torch(self) -> bool:
@@ -84,7 +93,8 @@ class Difference(Strategy):
 class Gradient(Strategy):
     """How strongly each pixel of the first image moves a metric: |d metric(b, a) / d a|; needs the extra `export`.
 
-    For ``mse`` and ``psnr`` that is proportional to |a - b|: their gradients order pixels as ``difference`` does.
+    For ``mse`` and ``psnr`` that is proportional to |a - b|: their gradients order pixels as ``difference`` does. A
+    gradient may vanish where images could hardly be further apart: that of ``ms_ssim`` does for an inverted one.
 
     Attributes:
         metric: what is differentiated; ``dice`` and ``jaccard`` take the images as soft sets.
@@ -96,6 +106,7 @@ class Gradient(Strategy):
     metric: Literal["mse", "psnr", "ssim", "ms_ssim", "lpips", "dice", "jaccard"] = "ssim"
     channels: Channels = "mean"
     weights: str | None = None
+    _weights_of_lpips = model_validator(mode="after")(_check_weights)
 
     @property
     def needs_torch(self) -> bool:

@@ -62,11 +62,15 @@ class Truth:
     def pointing(self, values: ArrayLike) -> float:
         """Return 1 where a map's largest value points at a spot, else 0; nan where nothing changed.
 
+        A map of zeros points nowhere.
+
         The pointing game of Zhang et al., IJCV 2018, with a tolerance of TOLERANCE; the first of equal values counts.
         """
         if not self.near:
             return np.nan
         values = np.asarray(values)
+        if not values.max() > 0:
+            return 0.0
         peak = np.unravel_index(int(values.argmax()), values.shape)
         return float(any(near[peak] for near in self.near))
 

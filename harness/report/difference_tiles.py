@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping
-from fnmatch import fnmatchcase
 from itertools import islice, zip_longest
 
 import cv2
@@ -18,6 +17,8 @@ from harness.difference.planes import as_planes
 from harness.difference.strategies import Cam
 from harness.errors import EndpointError, ImageError
 from harness.images.preprocess import Image
+from harness.metrics.localisation import Truth
+from harness.names import matching
 from harness.report.tree import Tile
 from harness.tasks.difference import Differences
 
@@ -47,14 +48,14 @@ def difference_tiles(found: Differences, pairs: PairSet, cams: Mapping[str, Cam]
         except (ImageError, EndpointError):
             continue
         page = sheet(as_planes(_outlined(pixels)), seen, ("before; what changed is outlined", "after"))
-        spots = int(pixels.truth.max())
+        spots = Truth(pixels.truth).spots
         yield Tile(_png(page), pair.name, f"{spots} spots, {len(seen.regions)} regions reported")
 
 
 def _turns(found: Differences, pairs: PairSet, most: int) -> Iterator[Pair]:
     """Yield up to ``most`` tested pairs: the first of every kind, then the second ones."""
     split = found.task.split
-    kinds = [kind for kind in pairs.subsets(split) if any(fnmatchcase(kind, name) for name in found.task.subsets)]
+    kinds = matching(found.task.subsets, list(pairs.subsets(split)))
     rows = zip_longest(*(pairs.pairs(kind, split, most) for kind in kinds))
     yield from islice((pair for row in rows for pair in row if pair is not None), most)
 

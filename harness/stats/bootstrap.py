@@ -108,16 +108,21 @@ def weighted_means(values: NDArray[np.float64], counts: Counts) -> NDArray[np.fl
         return np.asarray((counts @ values) / counts.sum(axis=1))
 
 
-def bootstrap_p(differences: ArrayLike) -> float:
+def bootstrap_p(differences: ArrayLike, clusters: int | None = None) -> float:
     """Return the two-sided p-value of "no difference" from paired resampled differences (B,).
 
     Twice the smaller share of resamples on either side of 0, 0 itself counting on both and one added to count and
     total alike (Davison and Hinkley 1997, 4.2). Counting can say nothing below ``2 / (B + 1)``, which a correction over
     many comparisons would never let through; so where fewer than ten of at least a hundred resamples lie beyond 0, and
     they differ at all, their tail is taken to be that of a normal distribution with their mean and deviation, if that
-    is the smaller p. Nan without values.
+    is the smaller p. Of few clusters the tail is Student's with one degree of freedom less than there are clusters,
+    whose deviation resampling makes too small by sqrt((n - 1) / n). Nan without values.
+
+    Args:
+        differences: of the resamples.
+        clusters: how many were resampled; None where they are many.
     """
-    from scipy.special import ndtr
+    from scipy.special import ndtr, stdtr
 
     known = _known(differences)
     if not known.size:
@@ -126,7 +131,10 @@ def bootstrap_p(differences: ArrayLike) -> float:
     counted = min(1.0, 2 * (tail + 1) / (known.size + 1))
     if tail >= FEWEST or known.size < 10 * FEWEST or np.ptp(known) <= ALIKE:
         return counted
-    return min(counted, 2 * float(ndtr(-abs(known.mean()) / known.std(ddof=1))))
+    far = -abs(known.mean()) / known.std(ddof=1)
+    if clusters is not None:
+        return 2 * float(stdtr(clusters - 1, far * math.sqrt((clusters - 1) / clusters)))
+    return min(counted, 2 * float(ndtr(far)))
 
 
 def _known(values: ArrayLike) -> NDArray[np.float64]:

@@ -38,7 +38,7 @@ class DifferenceRecord:
         spots, found, regions, right: as in :class:`harness.metrics.localisation.Found`; of a method without a mask, the
             latter three are None.
         iou, pixel_ap, pointing: figures; None where undefined (no mask, or nothing changed).
-        seconds: that the map took, registration and pre-processing apart.
+        seconds: that the map took, registration and pre-processing apart; None where none was drawn.
     """
 
     position: int

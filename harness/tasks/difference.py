@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from harness.difference.cells import DifferenceCell
 from harness.difference.method import Method
+from harness.images.degrade import CLEAN
 from harness.spec.tasks import DifferenceTask
 from harness.stats import Estimate, bootstrap_interval, bootstrap_p, cluster_weights, holm, pairwise, ranks_with_ties
 from harness.store.cells import CellStore
@@ -198,6 +200,9 @@ def _measured(frame: pd.DataFrame, method: str) -> bool:
 class _Table:
     """Figures of several methods over the same rows, a row being a pair under a condition.
 
+    A method that fails on a pair that another one answers counts there as one that marks nothing; so all are held
+    against each other on the same rows.
+
     Every figure is a ratio of two sums over rows: ``above`` and ``below`` hold what is summed, float64 (rows, methods).
     """
 
@@ -211,21 +216,25 @@ class _Table:
 
         rows = frame.drop_duplicates(["condition", "kind", "sample"]).sort_values(["condition", "kind", "sample"])
         self.conditions, self.kinds = rows["condition"].to_numpy(), rows["kind"].to_numpy()
-        self.weights = cluster_weights(rows["source"].to_numpy(str), resamples, seed).astype(np.float64)
+        sources = rows["source"].to_numpy(str)
+        self.clusters = len(set(sources))
+        self.weights = cluster_weights(sources, resamples, seed).astype(np.float64)
         spots, found, regions, right = (laid_out(name) for name in ("spots", "found", "regions", "right"))
+        answered = ~np.isnan(spots).all(axis=1)
+        there = np.where(answered, np.nan_to_num(spots, nan=-1.0).max(axis=1), np.nan)
+        spots = np.broadcast_to(there[:, None], found.shape)
         changed = spots > 0
         self.above: dict[str, Floats] = {}
         self.below: dict[str, Floats] = {}
         for name in (IOU, PIXEL_AP, POINTING):
-            values = np.where(changed, laid_out(name), np.nan)
-            self.above[name], self.below[name] = np.nan_to_num(values), (~np.isnan(values)).astype(np.float64)
-        answered = ~np.isnan(regions)
+            self.above[name] = np.where(changed, np.nan_to_num(laid_out(name)), 0)
+            self.below[name] = changed.astype(np.float64)
         self.above[RECALL] = np.nan_to_num(found)
-        self.below[RECALL] = np.where(answered, np.nan_to_num(spots), 0)
+        self.below[RECALL] = np.nan_to_num(spots)
         self.above[PRECISION] = np.where(changed, np.nan_to_num(right), 0)
         self.below[PRECISION] = np.where(changed, np.nan_to_num(regions), 0)
         self.above[FALSE_REGIONS] = np.where(spots == 0, np.nan_to_num(regions), 0)
-        self.below[FALSE_REGIONS] = ((spots == 0) & answered).astype(np.float64)
+        self.below[FALSE_REGIONS] = ((spots == 0) & ~np.isnan(regions)).astype(np.float64)
         self.seconds = laid_out("seconds")
 
     def where(self, condition: str = ALL, kind: str | None = None) -> NDArray[np.bool_]:
@@ -251,6 +260,10 @@ class _Table:
         ]
 
 
+def _known(values: Floats) -> Floats:
+    return values[~np.isnan(values)]
+
+
 def _ratio(above: Floats, below: Floats) -> Floats:
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(np.where(below > 0, above / below, np.nan))
@@ -264,7 +277,7 @@ def _choose(table: _Table, split: str) -> Choice:
 
 def _ranked(table: _Table, task: DifferenceTask) -> tuple[MethodFigures, ...]:
     draws = table.draws(IOU, table.where())
-    p = pairwise(draws.shape[1], lambda i, j: bootstrap_p(draws[:, i] - draws[:, j]))
+    p = pairwise(draws.shape[1], lambda i, j: bootstrap_p(draws[:, i] - draws[:, j], table.clusters))
     ranks = ranks_with_ties([float(value) for value in table.values(IOU, table.where())], p)
     places = (ALL, *task.degradations)
     columns = {(place, name): table.estimates(name, table.where(place)) for place in places for name in FIGURES}
@@ -276,7 +289,7 @@ def _ranked(table: _Table, task: DifferenceTask) -> tuple[MethodFigures, ...]:
             rank=ranks[place],
             estimates={key: found[place] for key, found in columns.items()},
             kinds={kind: found[place] for kind, found in kinds.items()},
-            seconds=float(np.nanmedian(table.seconds[:, place])),
+            seconds=float(np.median(timed)) if len(timed := _known(table.seconds[:, place])) else math.nan,
         )
         for place, method in enumerate(table.methods)
     ]
@@ -295,13 +308,13 @@ def _gains(table: _Table, task: DifferenceTask, choice: Choice, baseline: Method
         drawn = draws[:, ours] - draws[:, theirs]
         count = int((table.below[IOU][rows][:, ours] > 0).sum())
         gain = Estimate.of(float(values[ours] - values[theirs]), bootstrap_interval(drawn), count)
-        found.append((place, gain, bootstrap_p(drawn)))
+        found.append((place, gain, bootstrap_p(drawn, table.clusters)))
     adjusted = holm([p for _, _, p in found])
     return tuple(Gain(place, gain, p) for (place, gain, _), p in zip(found, adjusted, strict=True))
 
 
 def _pairs(frame: pd.DataFrame, method: Method) -> Iterator[PairFigures]:
-    mine = frame[(frame["method"] == method.id) & (frame["condition"] == "none") & frame["iou"].notna()]
+    mine = frame[(frame["method"] == method.id) & (frame["condition"] == CLEAN) & frame["iou"].notna()]
     for row in mine.sort_values("sample").to_dict("records"):
         spots, found, regions, right = (int(row[name]) for name in ("spots", "found", "regions", "right"))
         yield PairFigures(str(row["sample"]), spots, found, regions, right, float(row["iou"]))

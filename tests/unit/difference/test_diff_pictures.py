@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from harness.difference import as_planes, difference
+from harness.difference import as_planes, difference, find, parse_method
 from harness.difference.pictures import GAP, LONGEST, MARK, heat, overlay, sheet
 
 RANDOM = np.random.default_rng(5)
@@ -13,6 +13,11 @@ def pair(height: int = 90, width: int = 120) -> tuple[np.ndarray, np.ndarray]:
     b = a.copy()
     b[20:40, 30:60] = 255 - b[20:40, 30:60]
     return a, b
+
+
+def test_a_picture_of_a_few_columns_has_a_sheet() -> None:
+    a = np.zeros((5000, 8, 3), np.float32)
+    assert sheet(a, find(a, a, parse_method(), {}), ("a", "b")).ndim == 3
 
 
 def test_heat_is_its_own_maximum_and_black_where_flat() -> None:

@@ -103,7 +103,27 @@ def test_a_method_that_can_not_register_marks_nothing(store: CellStore) -> None:
     (row,) = store.read(cell.key).to_pylist()
     assert row["error"] is None
     assert "phase correlation" in row["detail"]
-    assert (row["iou"], row["regions"], row["spots"]) == (0, 0, 1)
+    assert (row["iou"], row["regions"], row["spots"], row["pointing"], row["seconds"]) == (0, 0, 1, 0, None)
+
+
+@pytest.mark.parametrize("degradation", ["crop size=400", "crop size=40", "downsample size=40"])
+def test_an_image_that_lost_its_size_costs_its_records(store: CellStore, degradation: str) -> None:
+    asked = task(calibration=None, degradations=["none", degradation])
+    clean, other = cells_of(asked, limit=1)
+    measure([clean, other], {"difference": Pairs()}, {}, store, 0, Silent())
+    assert store.read(clean.key)["error"].to_pylist() == [None, None]
+    reason = "image:too_small" if "400" in degradation else "image:sizes"
+    assert store.read(other.key)["error"].to_pylist() == [reason] * 2
+
+
+def test_a_picture_too_small_to_compare_costs_its_records(store: CellStore) -> None:
+    class Small(Pairs):
+        def read(self, pair: Pair) -> Pixels:
+            return Pixels(*(part[:6, :6] for part in super().read(pair)))
+
+    (cell, *_) = cells_of(task(calibration=None), limit=1)
+    measure([cell], {"difference": Small()}, {}, store, 0, Silent())
+    assert store.read(cell.key)["error"].to_pylist() == ["image:too_small"] * 2
 
 
 def test_what_is_on_disk_is_not_done_again(store: CellStore) -> None:

@@ -76,6 +76,30 @@ def test_a_shift_is_believed_where_it_helps(blur: float, noise: float) -> None:
     assert np.square(found.planes - a)[known].mean() <= np.square(b - a)[known].mean() + 1e-9
 
 
+@pytest.mark.parametrize("register", ["phase", "ecc"])
+def test_equal_and_flat_images_stay_as_they_lie(register: str) -> None:
+    flat = np.full((32, 32, 3), 0.25)
+    for a in (A, flat):
+        found = difference(a, a, register=register)
+        assert found.registered.known.all()
+        assert not found.map.any()
+
+
+def test_noise_alone_moves_nothing() -> None:
+    a = np.asarray(A, np.float64) / 255
+    for seed in range(5):
+        b = np.clip(a + np.random.default_rng(seed).normal(scale=0.1, size=a.shape), 0, 1)
+        np.testing.assert_array_equal(difference(a, b, register="phase").registered.matrix, np.eye(2, 3))
+
+
+def test_a_map_of_no_numbers_is_refused() -> None:
+    def nan(image: np.ndarray, target: int | None) -> tuple[np.ndarray, int]:
+        return np.full(image.shape[:2], np.nan, np.float32), 0
+
+    with pytest.raises(ImageError, match="finite"):
+        difference(A, B, strategy="gradcam model=one.gradcam", cams={"one.gradcam": nan})
+
+
 def test_what_can_not_be_laid_over_is_refused() -> None:
     with pytest.raises(ImageError, match="one size") as caught:
         difference(A, A[:-1])
@@ -123,6 +147,9 @@ def test_cleanup_fills_joins_and_drops() -> None:
         {"postprocess": "smooth"},
         {"register": "sift"},
         {"strategy": "gradcam model=a.gradcam", "preprocess": "highpass"},
+        {"strategy": "difference metric=lpips"},
+        {"strategy": "gradient metric=ssim weights=squeeze"},
+        {"strategy": {"gradient": {"metric": "lpips", "weights": "squeeze:/my data/x.pth"}}},
     ],
 )
 def test_parts_that_do_not_go_together_are_refused(parts: dict[str, str]) -> None:

@@ -42,3 +42,5 @@ def test_pointing_game() -> None:
     assert TRUTH.pointing(values) == 1
     values[2, 2] = 2
     assert TRUTH.pointing(values) == 0
+    corner = Truth(np.pad(np.ones((9, 9), np.int32), (0, 20)))
+    assert corner.pointing(np.zeros((29, 29))) == 0

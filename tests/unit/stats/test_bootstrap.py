@@ -136,3 +136,12 @@ def test_one_cluster_bounds_nothing():
     assert alone.value == pytest.approx(7 / 3)
     assert math.isnan(alone.low)
     assert math.isnan(stats.bootstrap_p(module.bootstrap(lambda w: module.weighted_means(values, w), [0] * 3, 100, 0)))
+
+
+def test_the_tail_of_few_clusters_is_students():
+    random = np.random.default_rng(5)
+    values = random.normal(0.1, 0.03, 10)
+    draws = module.bootstrap(lambda w: module.weighted_means(values, w), np.arange(10), 4000, 0)
+    expected = scipy_stats.ttest_1samp(values, 0).pvalue
+    assert stats.bootstrap_p(draws, clusters=10) == pytest.approx(expected, rel=1)
+    assert stats.bootstrap_p(draws) < expected / 1e6

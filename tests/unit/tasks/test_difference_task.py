@@ -113,6 +113,14 @@ def test_another_task_chooses(tmp_path: Path) -> None:
     assert bench.found(parse_method("gradient")).choice is None
 
 
+def test_a_method_that_fails_where_it_is_hard_gains_nothing_by_it(tmp_path: Path) -> None:
+    bench = Bench(tmp_path).put("test", "easy", {PLAIN: 0.8, GOOD: 0.75, ODD: 0.5})
+    found = bench.put("test", "hard", {PLAIN: 0.4, ODD: 0.3}).found()
+    assert [item.method for item in found.methods] == [PLAIN, GOOD, ODD]
+    assert found.methods[1].iou.value == pytest.approx((0.75 + 0.015 - 0.1) / 2)
+    assert {item.iou.n for item in found.methods} == {48}
+
+
 def test_failures_are_counted_and_left_out(tmp_path: Path) -> None:
     bench = Bench(tmp_path).put("test", "moved", {PLAIN: 0.4, ODD: 0.5}).put("val", "moved", {PLAIN: 0.4, ODD: 0.5})
     found = bench.found()
