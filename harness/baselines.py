@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,13 @@ from harness.store.cells import CellStore
 from harness.store.files import write_atomic
 from harness.store.runs import RunInfo, RunStore
 
-RUN = "run.json"
+RUN, RUNS = "run.json", "runs"
 
 STORES = ("cells", "loads")
 """Folders of records that comparisons read, below a run's root and inside a baseline."""
+
+COPY = "Copy the run with its records: harness baseline RUN --to DIR"
+"""What to do where a run.json came alone."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,10 @@ def open_side(named: str, out: Path) -> Side:
     if not (folder / RUN).is_file():
         return Side(RunStore(out).load(named), out)
     if not is_baseline(folder):
-        root = folder.resolve().parents[1]
-        return Side(RunStore(root).load(folder.resolve().name), root)
+        runs = folder.resolve().parent
+        if runs.name != RUNS:
+            raise StoreError(problem(str(folder), "a run below its records, or a baseline", "run.json alone", COPY))
+        return Side(RunStore(runs.parent).load(folder.resolve().name), runs.parent)
     try:
         return Side(RunInfo.model_validate_json((folder / RUN).read_bytes()), folder)
     except (OSError, ValidationError) as error:
@@ -104,6 +108,8 @@ def is_baseline(folder: Path) -> bool:
 def write_baseline(side: Side, folder: Path) -> int:
     """Write a finished run and the records that its cells name into a folder, in the place of an earlier baseline.
 
+    What the earlier one alone had is removed last: a disk that refuses leaves its records whole.
+
     Args:
         side: the run.
         folder: an empty or absent folder, or a baseline.
@@ -112,7 +118,7 @@ def write_baseline(side: Side, folder: Path) -> int:
         The bytes of its records.
 
     Raises:
-        StoreError: the folder holds something else, the run has not ended, or the disk refuses.
+        StoreError: the folder holds something else, the run has not ended or its records are gone, or the disk refuses.
         RunInvalid: the run is INVALID.
     """
     side.check_valid()
@@ -120,12 +126,26 @@ def write_baseline(side: Side, folder: Path) -> int:
         raise StoreError(problem(str(folder), "an empty folder or a baseline", "something else", "Name another folder"))
     if folder.resolve() == side.root.resolve():
         raise StoreError(problem(str(folder), "another folder than the run's", "the same", "Name another folder"))
-    size = 0
-    for name in STORES:
-        shutil.rmtree(folder / name, ignore_errors=True)
-        kept, written = CellStore(side.root / name), CellStore(folder / name)
-        for key in sorted(set(side.info.cells.values())):
+    keys = sorted(set(side.info.cells.values()))
+    stores = [(CellStore(side.root / name), CellStore(folder / name)) for name in STORES]
+    size = sum(kept.size(key) for kept, _ in stores for key in keys)
+    if not size:
+        raise StoreError(problem(f"run {side.info.id}", f"records below {side.root}", "none", COPY))
+    for kept, written in stores:
+        for key in keys:
             kept.copy(key, written)
-            size += written.size(key)
     write_atomic(folder / RUN, (side.info.model_dump_json(indent=1) + "\n").encode())
+    for kept, written in stores:
+        _remove_others(written, kept, frozenset(keys))
     return size
+
+
+def _remove_others(written: CellStore, kept: CellStore, keys: frozenset[str]) -> None:
+    """Remove the parts that are of other cells, or that the run's own cells do not have."""
+    for path in list(written.parts()):
+        cell = path.parent
+        if cell.name not in keys or not (kept.root / path.relative_to(written.root)).is_file():
+            path.unlink()
+            for empty in (cell, cell.parent):
+                if not any(empty.iterdir()):
+                    empty.rmdir()

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.difference.pictures import pixels
 from harness.difference.planes import Planes
 from harness.errors import EndpointBadAnswer, problem
 from harness.images.preprocess import Preprocess, preprocess
@@ -31,14 +32,13 @@ class ServedCam:
         Raises:
             EndpointError: it does not answer, or not as its card says.
         """
-        pixels = np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
         card = self.model.card
-        batch = preprocess(pixels, card.preprocess)[None]
+        batch = preprocess(pixels(image), card.preprocess)[None]
         asked = 0 if target is None else target
         answers = self._ask(batch, asked)
         if target is None and (best := int(answers[card.output][0].argmax())) != asked:
             asked, answers = best, self._ask(batch, best)
-        return _over(answers[CAM][0], pixels.shape[:2], card.preprocess), asked
+        return laid_over(answers[CAM][0], image.shape[:2], card.preprocess), asked
 
     def _ask(self, batch: NDArray[np.generic], target: int) -> dict[str, NDArray[np.float32]]:
         card = self.model.card
@@ -52,7 +52,7 @@ class ServedCam:
         return dict(answers)
 
 
-def _over(cam: NDArray[np.float32], size: tuple[int, int], spec: Preprocess) -> NDArray[np.float32]:
+def laid_over(cam: NDArray[np.float32], size: tuple[int, int], spec: Preprocess) -> NDArray[np.float32]:
     """Lay a model's map over what the model saw of an image of ``size`` (height, width); 0 around it."""
     height, width = size
     scale = spec.resize / min(size) if spec.resize else 1.0

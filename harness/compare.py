@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from harness.baselines import Side
-from harness.comparison.change import Change, adjust
+from harness.comparison.change import Change, Place, adjust
 from harness.comparison.classes import attribution_changes, classification_changes
 from harness.comparison.decisions import Resampling
 from harness.comparison.detection import detection_changes
@@ -35,6 +35,7 @@ class Comparison:
         identical: cells that both runs share, answers included.
         cells: cells of the second run that were compared.
         notes: what must be said: tasks and models that only one of them has, machines that differ.
+        missing: tasks, models and cells that the first run has and the second one has not.
     """
 
     before: str
@@ -43,6 +44,7 @@ class Comparison:
     identical: int
     cells: int
     notes: tuple[str, ...]
+    missing: tuple[Place, ...] = ()
 
 
 def compare(
@@ -60,14 +62,14 @@ def compare(
         noise: how much times differ between runs of the same on this machine; None for what is assumed of any.
 
     Raises:
-        HarnessError: nothing is common, or a run keeps no cards.
+        HarnessError: nothing is common, or a run keeps no cards or no records.
     """
     renamed = dict(models or {})
     _check_names(renamed, before, after)
     suite = after.info.spec
     drawn = Resampling(int(suite["resamples"]), int(suite["seed"]))
     same_machine = machine_of(before.info.environment) == machine_of(after.info.environment)
-    asked, notes = _asked(before, after, renamed)
+    asked, missing, notes = _asked(before, after, renamed)
     changes: list[Change] = []
     identical = cells = moved = 0
     events.begin("comparing", len(asked), "models")
@@ -76,6 +78,7 @@ def compare(
             group = Group(Asked(before, task, was), Asked(after, task, name))
             identical, cells = identical + len(group.alike), cells + len(group.after.named_keys)
             moved += len(group.common - group.alike)
+            missing += _missing_cells(group)
             events.advance(done, len(asked), group.model)
             kind = group.after.spec["kind"]
             if kind == LOAD:
@@ -94,7 +97,10 @@ def compare(
         )
     if not same_machine:
         notes.append("The runs are of different machines: times are shown, and not tested.")
-    return Comparison(before.info.id, after.info.id, tuple(adjust(changes)), identical, cells, tuple(notes))
+    notes += [f"{place} is in {before.info.id} alone." for place in missing]
+    return Comparison(
+        before.info.id, after.info.id, tuple(adjust(changes)), identical, cells, tuple(notes), tuple(missing)
+    )
 
 
 def compare_alike(before: Side, after: Side) -> list[Aa]:
@@ -109,7 +115,7 @@ def compare_alike(before: Side, after: Side) -> list[Aa]:
     if machine_of(before.info.environment) != machine_of(after.info.environment):
         raise HarnessError(problem(what, "two runs on one machine", "two machines", "Run both on this one"))
     runs = before.info.id, after.info.id
-    asked, _ = _asked(before, after, {})
+    asked, _, _ = _asked(before, after, {})
     groups = (Group(Asked(before, task, was), Asked(after, task, name)) for task, was, name in asked)
     seen = [item for group in groups if group.after.spec["kind"] == LOAD for item in aa_times(group, runs)]
     if not seen:
@@ -118,28 +124,42 @@ def compare_alike(before: Side, after: Side) -> list[Aa]:
     return seen
 
 
-def _asked(before: Side, after: Side, renamed: Mapping[str, str]) -> tuple[list[tuple[str, str, str]], list[str]]:
-    """Return what both runs asked (task, model then, model now), and sentences on what only one of them did."""
+def _asked(
+    before: Side, after: Side, renamed: Mapping[str, str]
+) -> tuple[list[tuple[str, str, str]], list[Place], list[str]]:
+    """Return what both runs asked (task, model then, model now), what the first one alone did, and what to say."""
     asked: list[tuple[str, str, str]] = []
+    missing = [Place(task, "", "") for task, spec in before.tasks.items() if _kind(after, task) != spec["kind"]]
     notes: list[str] = []
     itself = bool(renamed) and before.info.id == after.info.id  # one of its models is held against another
     for task, spec in after.tasks.items():
         if spec["kind"] not in (*DECIDING, LOAD):
             notes.append(f"Task {task} ({spec['kind']}) is not compared.")
             continue
-        if before.tasks.get(task, {}).get("kind") != spec["kind"]:
+        if _kind(before, task) != spec["kind"]:
             notes.append(f"Task {task} is in {after.info.id} alone.")
             continue
         old = before.models(task)
         meeting = {name: renamed.get(name, name) for name in after.models(task) if name in renamed or not itself}
         asked += [(task, was, name) for name, was in meeting.items() if was in old]
-        alone = {
-            after.info.id: [name for name, was in meeting.items() if was not in old],
-            before.info.id: [name for name in old if name not in meeting.values() and not itself],
-        }
-        notes += [f"Task {task}: {run} alone asked {', '.join(names)}." for run, names in alone.items() if names]
-    notes += [f"Task {task} is in {before.info.id} alone." for task in before.tasks if task not in after.tasks]
-    return asked, notes
+        if alone := [name for name, was in meeting.items() if was not in old]:
+            notes.append(f"Task {task}: {after.info.id} alone asked {', '.join(alone)}.")
+        missing += [Place(task, name, "") for name in old if name not in meeting.values() and not itself]
+    return asked, missing, notes
+
+
+def _kind(side: Side, task: str) -> str | None:
+    return side.tasks[task]["kind"] if task in side.tasks else None
+
+
+def _missing_cells(group: Group) -> list[Place]:
+    """Return the cells that the first run alone has; batches may differ."""
+    task, model = group.after.task, group.model
+    if group.after.spec["kind"] == LOAD:
+        old, new = group.keys
+        return [Place(task, model, name) for name in old if name not in new]
+    keys = (key for key in group.before.keys if key not in group.after.keys)
+    return [Place(task, model, f"{split}/{condition}", subset) for split, condition, subset in keys]
 
 
 def _check_names(renamed: Mapping[str, str], before: Side, after: Side) -> None:

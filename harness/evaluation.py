@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from harness.backends import EndpointOptions, ModelInfo, open_backend
 from harness.card import Card
 from harness.conclude import Prepared
-from harness.errors import CardError, SuiteError, problem
+from harness.errors import CardError, EndpointError, SuiteError, problem
 from harness.events import Events
 from harness.images.degrade import CLEAN
 from harness.images.preprocess import preprocess
@@ -95,12 +95,13 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The run of both, what they are called in it, and the verdicts."""
+    """The run of both, what they are called in it, the verdicts, and why they must not be trusted (empty: they may)."""
 
     finished: Finished
     reference: str
     endpoint: str
     verdicts: tuple[Verdict, ...]
+    reasons: tuple[str, ...]
 
 
 def evaluate(asked: Evaluation, events: Events, clock: Callable[[], float] = time.perf_counter) -> Evaluated:
@@ -127,13 +128,21 @@ def evaluate(asked: Evaluation, events: Events, clock: Callable[[], float] = tim
     with prepare(question, store, events) as ready:
         plan = make_plan(ready.suite, ready.models, ready.datasets, asked.limit, finished.info.id)
         held = list(_held(ready, plan, store, reference, endpoint))
-        seconds = take_turns(ready.models[reference], ready.models[endpoint], clock)
+        reasons = tuple(finished.reasons)
+        seconds = None
+        if not reasons:
+            try:
+                seconds = take_turns(ready.models[reference], ready.models[endpoint], clock)
+            except EndpointError as error:
+                reasons = (f"it stopped answering: {error.reason}",)
     verdicts = (
         judge_decisions([item.flips for item in held], asked.limits.flips),
         judge_quality({name: change for item in held for name, change in item.changes.items()}, asked.limits.margin),
-        judge_speed(*seconds, asked.limits.slower, suite.resamples, suite.seed),
+        Verdict("as fast?", None, _word(None), f"not measured: {reasons[0]}")
+        if seconds is None
+        else judge_speed(*seconds, asked.limits.slower, suite.resamples, suite.seed),
     )
-    return Evaluated(finished, reference, endpoint, verdicts)
+    return Evaluated(finished, reference, endpoint, verdicts, reasons)
 
 
 @dataclass(frozen=True)
@@ -147,8 +156,10 @@ class Held:
 def judge_decisions(flips: Sequence[tuple[int, int]], most: float) -> Verdict:
     """Judge how many images are decided otherwise, over all tasks."""
     changed, images = (sum(column) for column in zip(*flips, strict=True))
+    if not images:
+        return Verdict("same decisions?", None, _word(None), "none was answered by both")
     share = Estimate.of_rate(images - changed, images)
-    holds = changed <= most * images if images else None
+    holds = changed <= most * images
     told = f"{changed:,} of {images:,} decisions differ, agreement {_percent(share)}"
     return Verdict("same decisions?", holds, _word(holds), told)
 
@@ -283,7 +294,7 @@ def _held(ready: Prepared, plan: Plan, store: RunStore, reference: str, endpoint
         if isinstance(task, ClassificationTask):
             found = evaluate_classes(task, cells, ready.cards, store.cells, suite.resamples, suite.seed)
             pair = next(item for item in found.pairs if item.condition == CLEAN and item.candidate == endpoint)
-            same = round(pair.estimates["agreement"].value * pair.images)
+            same = round(pair.estimates["agreement"].value * pair.images) if pair.images else 0
             yield Held((pair.images - same, pair.images), {f"{task.name} top-1": pair.estimates["top1_change"]})
         elif isinstance(task, DetectionTask):
             infos = ready.datasets[task.data].subsets()

@@ -11,8 +11,8 @@ chance:
 - a number of images (``flips: 0``, ``failures: 0``): the number is beyond the bound. It is counted, not tested.
 
 P-values of one gate hold together (Holm 1979): where nothing has changed, a gate of shares and times fails in at most
-5 % of runs. Figures that rest on the same answers pass untested. Times of another machine can't be judged: they are
-skipped, and said to be.
+5 % of runs. What the baseline has and the run has not fails, unless that is allowed. Figures that rest on the same
+answers pass untested. Times of another machine can't be judged: they are skipped, and said to be.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.comparison.change import POOLED, Change
+from harness.comparison.change import POOLED, Change, Place
 from harness.errors import HarnessError, problem
 from harness.names import did_you_mean
 from harness.spec.gate import Expectation
@@ -31,37 +31,49 @@ from harness.stats.paired import ALPHA
 
 Judged = Literal["passed", "failed", "skipped"]
 
+PRESENT = "present"
+"""What every gate expects beside its figures: the tasks, models and cells of the baseline."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """One expectation on one figure.
 
     Attributes:
-        expectation: what was expected.
-        change: what was found.
+        expected: what was, as it is written.
+        place: where.
         p: one-sided, Holm-adjusted over the gate; nan where nothing is tested.
         judged: how it ended.
         why: in words.
     """
 
-    expectation: Expectation
-    change: Change
+    expected: str
+    place: Place
     p: float
     judged: Judged
     why: str
 
 
-def judge(expectations: Sequence[Expectation], changes: Sequence[Change]) -> list[Outcome]:
-    """Judge every expectation on every figure that it means.
+def judge(
+    expectations: Sequence[Expectation], changes: Sequence[Change], missing: Sequence[Place] = ()
+) -> list[Outcome]:
+    """Judge every expectation on every figure that it means, and that nothing is missing.
+
+    Args:
+        expectations: of the gate.
+        changes: what the comparison found.
+        missing: what the baseline has and the run has not, each of which fails.
 
     Raises:
-        HarnessError: an expectation that means no figure.
+        HarnessError: an expectation that means no figure, though nothing is missing.
     """
-    found = [(item, change) for item in expectations for change in _meant(item, changes)]
+    absent = [Outcome(PRESENT, place, math.nan, "failed", "the baseline has it, the run has not") for place in missing]
+    found = [(item, change) for item in expectations for change in _meant(item, changes, not missing)]
     tests = [_p(item, change) for item, change in found]
     tested = [place for place, p in enumerate(tests) if not math.isnan(p)]
     adjusted = dict(zip(tested, holm([tests[place] for place in tested]), strict=True))
-    return [_judged(item, change, adjusted.get(place, math.nan)) for place, (item, change) in enumerate(found)]
+    judged = (_judged(item, change, adjusted.get(place, math.nan)) for place, (item, change) in enumerate(found))
+    return [*absent, *judged]
 
 
 def passed(outcomes: Iterable[Outcome]) -> bool:
@@ -69,10 +81,10 @@ def passed(outcomes: Iterable[Outcome]) -> bool:
     return all(outcome.judged != "failed" for outcome in outcomes)
 
 
-def _meant(expectation: Expectation, changes: Sequence[Change]) -> list[Change]:
+def _meant(expectation: Expectation, changes: Sequence[Change], complete: bool) -> list[Change]:
     mine = [change for change in changes if change.figure == expectation.figure]
     chosen = [change for change in mine if (change.place.subset != POOLED) == expectation.per_subset]
-    if not chosen:
+    if not chosen and complete:
         known = sorted({change.figure for change in changes})
         what, expected = f"gate {expectation}", f"a figure {expectation.key} in both runs"
         do = "Leave ` per subset` out" if mine else did_you_mean(expectation.figure, known)
@@ -102,19 +114,22 @@ def _more_than(change: Change, limit: float, share: float) -> float:
 
 
 def _judged(expectation: Expectation, change: Change, p: float) -> Outcome:
+    def outcome(judged: Judged, why: str) -> Outcome:
+        return Outcome(str(expectation), change.place, p, judged, why)
+
     what = described(change)
     if change.identical:
-        return Outcome(expectation, change, p, "passed", "identical answers")
+        return outcome("passed", "identical answers")
     counted = expectation.kind == "count" and not expectation.unit
     if not counted and math.isnan(p):
-        return Outcome(expectation, change, p, "skipped", f"{what}; not tested: {change.note or 'no p-value'}")
+        return outcome("skipped", f"{what}; not tested: {change.note or 'no p-value'}")
     if not _beyond(expectation, change):
-        return Outcome(expectation, change, p, "passed", what)
+        return outcome("passed", what)
     if counted:
-        return Outcome(expectation, change, p, "failed", f"{what}; expected at most {expectation.said}")
+        return outcome("failed", f"{what}; expected at most {expectation.said}")
     if p >= ALPHA:
-        return Outcome(expectation, change, p, "passed", f"{what}; beyond {expectation.said}, but no more than chance")
-    return Outcome(expectation, change, p, "failed", f"{what}; expected {expectation.said} at the worst")
+        return outcome("passed", f"{what}; beyond {expectation.said}, but no more than chance")
+    return outcome("failed", f"{what}; expected {expectation.said} at the worst")
 
 
 def _beyond(expectation: Expectation, change: Change) -> bool:

@@ -8,9 +8,11 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
+from harness.baselines import RUN, open_side
+from harness.errors import StoreError, problem
 from harness.store.addresses import Address, read_address
 from harness.store.cells import CellStore
-from harness.store.runs import RunInfo, RunStore
+from harness.store.runs import RunInfo
 
 ADDRESS = ("task", "model", "subset", "split", "degradation", "batch")
 RECORD = ("sample", "source", "label", "target", "scores", "error", "detail")
@@ -50,14 +52,17 @@ class LoadedRun:
 
 
 def load_run(path: str | Path) -> LoadedRun:
-    """Open a run's folder, ``reports/runs/RUN``.
+    """Open a run's folder, ``reports/runs/RUN``, or a baseline's.
 
     Raises:
         StoreError: there is no run, or it can't be read.
     """
     folder = Path(path).resolve()
-    store = RunStore(folder.parents[1])
-    return LoadedRun(folder, store.load(folder.name), store.cells)
+    if not (folder / RUN).is_file():
+        do = "Name the folder of a run, reports/runs/RUN, or of a baseline"
+        raise StoreError(problem(str(folder), f"a folder with {RUN}", "none", do))
+    side = open_side(str(folder), folder)
+    return LoadedRun(folder, side.info, side.answers)
 
 
 def _with_address(table: pa.Table, address: Address) -> pa.Table:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFlo
 from harness.baselines import Side
 from harness.comparison.change import Change, Place
 from harness.comparison.group import Asked
-from harness.comparison.latency import LOAD, read_times, time_change
+from harness.comparison.latency import LOAD, read_times, time_change, timed_loads
 from harness.comparison.noise import Noise
 from harness.errors import DataError, problem
 from harness.stats.repeats import Repeated
@@ -115,9 +115,9 @@ def dump_benchmarks(side: Side, revision: str) -> str:
     benchmarks: list[dict[str, object]] = []
     for task, spec in side.tasks.items():
         for asked in (Asked(side, task, model) for model in side.models(task) if spec["kind"] == LOAD):
-            for name, key in asked.named_keys.items():
+            for name, key in timed_loads(asked).items():
                 place = Place(task, asked.model, name)
-                seconds = read_times(asked, key).seconds
+                seconds = read_times(asked, name, key).seconds
                 if seconds.size:
                     told = {"group": task, "name": f"{asked.model}[{name}]", "fullname": str(place)}
                     fixed: dict[str, object] = {"params": None, "param": None, "extra_info": {}, "options": {}}

@@ -13,7 +13,7 @@ The latter four have the columns of ``cells`` before their own.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -54,8 +54,6 @@ _CELLS = pa.schema(
         ("key", pa.string()),
     ]
 )
-
-_MAGIC = b"PAR1"
 
 
 def query(root: Path, sql: str) -> pd.DataFrame:
@@ -105,8 +103,7 @@ def _bind(connection: Any, store: RunStore, sql: str) -> None:
 def _bind_records(connection: Any, name: str, store: CellStore) -> None:
     """Make the view of one kind of record; one row a position of a cell, where an answer wins over a failure."""
     columns = [column for column in store.schema.names if column not in HIDDEN]
-    parts = [str(path) for path in store.parts() if _is_whole(path)]
-    table = dataset(parts, store.schema, format="parquet").to_table([*columns, "__filename"])
+    table = _read_parts(list(store.parts()), store.schema, columns)
     connection.register("parts", table.rename_columns([*columns, "part"]))
     connection.execute(
         f"CREATE TABLE {name}_kept AS SELECT *, parse_path(part)[-2] AS key FROM parts"
@@ -130,15 +127,23 @@ def _lock(connection: Any) -> None:
         connection.execute(f"SET {setting}")
 
 
-def _is_whole(path: Path) -> bool:
-    """Return whether a part ends as Parquet does; a damaged one counts as not there."""
+def _read_parts(paths: Sequence[Path], schema: pa.Schema, columns: Sequence[str]) -> pa.Table:
+    """Return these columns of all parts, and whose they are; a damaged part counts as not there."""
+
+    def read(some: Sequence[Path]) -> pa.Table:
+        return dataset([str(path) for path in some], schema, format="parquet").to_table([*columns, "__filename"])
+
+    def readable(path: Path) -> bool:
+        try:
+            read([path])
+        except (pa.ArrowInvalid, OSError):
+            return False
+        return True
+
     try:
-        with path.open("rb") as file:
-            start = file.read(4)
-            file.seek(-4, 2)
-            return start == file.read(4) == _MAGIC
-    except OSError:
-        return False
+        return read(paths)
+    except (pa.ArrowInvalid, OSError):
+        return read([path for path in paths if readable(path)])
 
 
 def _run(info: RunInfo) -> dict[str, object]:

@@ -11,7 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from harness.cams import laid_over
+from harness.difference.pictures import pixels
+from harness.difference.planes import Planes
 from harness.errors import CardError, problem
+from harness.images.preprocess import Preprocess, preprocess
 from harness.names import did_you_mean
 
 
@@ -21,17 +25,32 @@ class TorchCam:
     Args:
         module: from images (N, ...) to scores (N, outputs) or (N,); put into evaluation mode.
         layer: path of a part whose output is (N, C, h, w): ``layer4``, ``features.18``.
+        preprocess: makes the module's input of an image, where whole images are asked about.
 
     Raises:
         CardError: there is no such part.
     """
 
-    def __init__(self, module: nn.Module, layer: str) -> None:
+    def __init__(self, module: nn.Module, layer: str, preprocess: Preprocess | None = None) -> None:
         parts = {name: part for name, part in module.named_modules() if name}
         if layer not in parts:
             raise CardError(problem("layer", "a part of the network", repr(layer), did_you_mean(layer, list(parts))))
         self.module, self.layer = module.eval(), layer
+        self.preprocess = preprocess or Preprocess(dtype="float32", layout="NCHW")
         self._part = parts[layer]
+
+    def __call__(self, image: Planes, target: int | None) -> tuple[NDArray[np.float32], int]:
+        """Return where the network looks in one image, laid over it, as strategy ``gradcam`` asks.
+
+        Args:
+            image: float32 (H, W, 3) in [0, 1].
+            target: index of the score; None: the largest.
+        """
+        batch = preprocess(pixels(image), self.preprocess)[None]
+        if target is None:
+            with torch.no_grad():
+                target = int(self.module(torch.from_numpy(batch)).reshape(1, -1).argmax())
+        return laid_over(self.cam(batch, target)[0], image.shape[:2], self.preprocess), target
 
     def cam(self, batch: Tensor | NDArray[Any], target: int | Sequence[int]) -> NDArray[np.float32]:
         """Return relu(sum over k of mean(dy/dA_k) A_k), A the layer's answer and y the score, float32 (N, h, w).

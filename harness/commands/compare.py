@@ -91,6 +91,9 @@ def gate(
         typer.Option("--expect", metavar="'FIGURE: BOUND'", help="Beside or over the suite's own `gate`."),
     ] = None,
     model: Renamed = None,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Pass though tasks, models or cells of the baseline are not in RUN.")
+    ] = False,
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML.", metavar="FILE")] = None,
     summary: Annotated[
         Path | None,
@@ -133,7 +136,7 @@ def gate(
     if pytest_benchmark is not None:
         earlier = read_benchmarks(Path(baseline) / KEPT)
         changes += benchmark_changes(earlier, read_benchmarks(pytest_benchmark), noise)
-    outcomes = judge(expected, changes)
+    outcomes = judge(expected, changes, () if allow_missing else found.missing)
     report = gate_report(outcomes, found.after, found.before, found.notes)
     if junit is not None:
         write_atomic(junit, junit_xml(outcomes, f"gate {after.info.spec['name']}").encode())
@@ -149,7 +152,7 @@ def gate(
         say(f"! {note}")
     for outcome in outcomes:
         if outcome.judged != "passed":
-            say(f"{outcome.judged.upper()}  {outcome.change.place}  {outcome.expectation}  ({outcome.why})")
+            say(f"{outcome.judged.upper()}  {outcome.place}  {outcome.expected}  ({outcome.why})")
     say(report.verdict)
     if not passed(outcomes):
         raise typer.Exit(ExitCode.GATE_FAILED)

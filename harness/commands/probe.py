@@ -147,7 +147,7 @@ def evaluate(
     say(f"\n{found.endpoint} beside {found.reference}")
     for verdict in found.verdicts:
         say(f"{verdict.question:<16} {verdict.answer:<10} {verdict.evidence}")
-    if found.finished.reasons:
+    if found.reasons:
         raise typer.Exit(ExitCode.INVALID)
     if any(verdict.holds is False for verdict in found.verdicts):
         raise typer.Exit(ExitCode.GATE_FAILED)

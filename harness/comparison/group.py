@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from harness.baselines import Side
+from harness.baselines import COPY, Side
 from harness.card import Card
-from harness.data.sample import REAL
+from harness.errors import StoreError, problem
 from harness.plan import Cell
 from harness.spec.suite import SampleSpec
 from harness.store.cells import CellStore
@@ -47,7 +47,7 @@ class Asked:
             model=self.model,
             data=self.spec["data"],
             subset=subset,
-            label=labels[0].as_py() if len(labels) else REAL,
+            label=labels[0].as_py(),
             split=split,
             degradation=degradation,
             images=len(labels),
@@ -57,7 +57,17 @@ class Asked:
 
     @cached_property
     def _records(self) -> dict[str, pa.Table]:
-        return {key: self.store.read(key, ("sample", "label", "error")) for key in self.named_keys.values()}
+        found = {key: self.store.read(key, ("sample", "label", "error")) for key in self.named_keys.values()}
+        for name, key in self.named_keys.items():
+            self.check_records(name, found[key])
+        return found
+
+    def check_records(self, name: str, records: pa.Table) -> None:
+        """Refuse a cell of which no record can be read, with StoreError."""
+        if not records.num_rows:
+            raise StoreError(
+                problem(f"run {self.side.info.id}", f"records of {self.task}/{self.model}/{name}", "none", COPY)
+            )
 
     @cached_property
     def card(self) -> Card:
@@ -120,9 +130,10 @@ class Group:
         return self.before.named_keys, self.after.named_keys
 
     def conditions(self, split: str) -> list[str]:
-        """Return the conditions that both asked about, in the order of the second run."""
+        """Return the conditions that both asked some subset about, in the order of the second run."""
         old = {condition for where, condition, _ in self.before.keys if where == split}
-        return list(dict.fromkeys(c for where, c, _ in self.after.keys if where == split and c in old))
+        both = dict.fromkeys(c for where, c, _ in self.after.keys if where == split and c in old)
+        return [condition for condition in both if self.subsets(split, condition)]
 
     def subsets(self, split: str, condition: str) -> list[str]:
         """Return the subsets that both asked about under one condition."""

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from statistics import fmean
 
 from pydantic import ValidationError
 
@@ -56,12 +57,16 @@ class Noise(Frozen):
         """Return the variance of a run's log time beyond what its repeats tell, and its degrees of freedom.
 
         The mean of what A/A comparisons show beyond their own variance, halved, for both runs had it; the assumption
-        counts as WEIGHT further comparisons.
+        counts as WEIGHT further comparisons. All loads of two runs share what moved these runs: their mean is one
+        comparison.
         """
-        mine = [item for item in self.seen if item.figure == figure]
-        beyond = sum((item.log_ratio**2 - item.variance) / 2 for item in mine)
-        count = WEIGHT + len(mine)
-        return max(0.0, WEIGHT * ASSUMED**2 + beyond) / count, float(count)
+        pairs: dict[tuple[str, ...], list[float]] = {}
+        for item in self.seen:
+            if item.figure == figure:
+                beyond = (item.log_ratio**2 - item.variance) / 2
+                pairs.setdefault(tuple(sorted(item.runs)), []).append(beyond)
+        count = WEIGHT + len(pairs)
+        return max(0.0, WEIGHT * ASSUMED**2 + sum(map(fmean, pairs.values()))) / count, float(count)
 
     def taught(self, more: Iterable[Aa]) -> Noise:
         """Return the model with further A/A comparisons; those of the same runs, place and figure are replaced."""

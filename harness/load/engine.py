@@ -19,7 +19,7 @@ from harness.load.bench import Bench, pace_of, set_up
 from harness.load.cells import LOADGEN, LoadCell
 from harness.load.clients import BackendClient
 from harness.load.loadgen import Pace, drive
-from harness.load.loops import closed_loop, open_loop
+from harness.load.loops import DRAIN_S, closed_loop, open_loop
 from harness.load.peak import Step, next_rate
 from harness.load.requests import Batches, Clock, Request
 from harness.load.scenarios import Arrivals, Concurrency, Load, MultiStream, Offline, Peak, Rate, Server
@@ -28,6 +28,9 @@ from harness.load.watch import Watch
 from harness.models import Model
 from harness.store.cells import CellStore
 from harness.store.loads import LoadRecord
+
+SLOW = 3.0
+"""An open loop's last requests have at least so many times as long for an answer as one at rest takes."""
 
 
 def put_under_load(
@@ -102,10 +105,11 @@ class _Measuring:
     def __init__(self, cell: LoadCell, bench: Bench, clock: Clock) -> None:
         self.cell, self.task, self.bench, self.clock = cell, cell.task, bench, clock
         self.batches = Batches(bench.inputs, self.task.batch)
+        self.drain_s = max(DRAIN_S, SLOW * bench.seconds)
 
     def missing(self, records: pd.DataFrame) -> Iterator[list[LoadRecord]]:
         """Yield the records of each repeat, or step of a search, that is not among ``records``."""
-        position = len(records)
+        position = int(records["position"].max()) + 1 if len(records) else 0
         if not isinstance(self.cell.load, Peak):
             for repeat in range(self.task.repeats):
                 if repeat not in set(records["repeat"]):
@@ -135,7 +139,7 @@ class _Measuring:
                 return self._records(_since(requests, start), start, watch, position, repeat)
             assert isinstance(load, Rate)
             due = self._due(load.per_s, self.task.seconds, load.arrivals, seed)
-            requests = open_loop(client, self.batches, due, start, self.clock)
+            requests = open_loop(client, self.batches, due, start, self.clock, drain_s=self.drain_s)
             return self._records(_since(requests, start), start, watch, position, repeat, load.per_s)
 
     def _step(self, load: Peak, rate: float, position: int) -> list[LoadRecord]:
@@ -153,7 +157,7 @@ class _Measuring:
             return bool(sum(seconds * 1e3 > load.slo_ms for seconds in until) > most)
 
         with self._client(self.batches) as client:
-            requests = open_loop(client, self.batches, due, start, self.clock, hopeless=hopeless)
+            requests = open_loop(client, self.batches, due, start, self.clock, hopeless=hopeless, drain_s=self.drain_s)
         return self._records(_since(requests, start), start, watch, position, 0, rate)
 
     def _due(self, rate: float, seconds: float, arrivals: Arrivals, seed: int) -> NDArray[np.float64]:

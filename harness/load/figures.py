@@ -14,7 +14,7 @@ LAST = 3
 """So many windows must agree."""
 
 
-def percentile(values: ArrayLike, q: float, level: float = LEVEL) -> Estimate:
+def percentile(values: ArrayLike, q: float, missing: int = 0, level: float = LEVEL) -> Estimate:
     """Return a quantile with the interval of order statistics that needs no distribution (Conover 1999, 3.2).
 
     The value is the smallest one that at least a share ``q`` is not above. The interval takes values as independent;
@@ -23,21 +23,24 @@ def percentile(values: ArrayLike, q: float, level: float = LEVEL) -> Estimate:
     Args:
         values: (n,), no nan.
         q: in (0, 1).
+        missing: how many more never came, which count as infinitely late.
         level: of the interval.
 
     Returns:
-        Nan where not one value is expected beyond ``q`` (n < 1 / (1 - q)); without an interval where n is below
-        :func:`needed`.
+        Nan where not one value is expected beyond ``q`` (n < 1 / (1 - q)) and where it falls among the missing ones;
+        without an interval where n is below :func:`needed` and where its upper end falls among them. Its n counts them.
     """
     from scipy.stats import binom
 
-    ordered = np.sort(np.asarray(values, np.float64))
+    ordered = np.append(np.sort(np.asarray(values, np.float64)), np.full(missing, np.inf))
     n = ordered.size
     if n < fewest(q):
         return Estimate.bare(math.nan, n)
     value = float(ordered[max(0, math.ceil(n * q - 1e-9) - 1)])
+    if math.isinf(value):
+        return Estimate.bare(math.nan, n)
     low, high = (int(binom.ppf(share, n, q)) for share in ((1 - level) / 2, (1 + level) / 2))
-    if low < 1 or high + 1 > n:
+    if low < 1 or high + 1 > n - missing:
         return Estimate.bare(value, n)
     return Estimate.of(value, Interval(float(ordered[low - 1]), float(ordered[high])), n)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,16 +30,17 @@ def closed_loop(
     """Keep so many requests in flight for some seconds.
 
     A request is wanted when it is sent: a closed loop has no schedule that it could miss; it slows with the model.
+    What breaks it, an interrupt too, ends it with the requests that are in flight.
 
     Returns:
         All requests, in the order in which they were sent.
     """
-    turns = itertools.count()
+    turns, over = itertools.count(), threading.Event()
     end = clock() + seconds
 
     def worker() -> list[Request]:
         mine = []
-        while clock() < end:
+        while clock() < end and not over.is_set():
             images = batches.turn(next(turns))
             mine.append(request := asked(client, images, clock))
             if isinstance(request.answer, EndpointError):
@@ -46,7 +48,11 @@ def closed_loop(
         return mine
 
     with ThreadPoolExecutor(concurrency, thread_name_prefix="load") as pool:
-        workers = [pool.submit(worker) for _ in range(concurrency)]
+        try:
+            workers = [pool.submit(worker) for _ in range(concurrency)]
+            wait(workers, return_when=FIRST_EXCEPTION)
+        finally:
+            over.set()
         requests = [request for future in workers for request in future.result()]
     return sorted(requests, key=lambda request: request.sent)
 

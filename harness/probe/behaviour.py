@@ -153,12 +153,17 @@ def sizes(ask: Ask, image: Tensor, most: int, told: int | None) -> Sizes:
 
 
 def latencies(ask: Ask, image: Tensor, count: int, clock: Callable[[], float]) -> NDArray[np.float64]:
-    """Return seconds of ``count`` requests of one image, one after the other, after some to warm up; (count,)."""
-    for _ in range(WARM):
-        ask(image)
+    """Return seconds of those of ``count`` requests that were answered, of one image, one after the other.
+
+    Some to warm up come before them.
+    """
     seconds = []
-    for _ in range(count):
+    for turn in range(WARM + count):
         started = clock()
-        ask(image)
-        seconds.append(clock() - started)
-    return np.array(seconds)
+        try:
+            ask(image)
+        except EndpointError:
+            continue
+        if turn >= WARM:
+            seconds.append(clock() - started)
+    return np.array(seconds, np.float64)

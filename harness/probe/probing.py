@@ -61,9 +61,9 @@ class Probed:
         repeats, batches: how far answers lie apart when asked again, and one by one; None where it can't be asked so.
         not_a_number: what an input of NaN does; None where the input can't hold one.
         reactions: what came of requests that should be refused.
-        alive: whether it still answered as before after them.
         sizes: batches that it takes.
-        seconds: latency of single images, (requests,).
+        alive: whether it still answered as before after both.
+        seconds: latency of single images that were answered, of at most as many as were asked, (n,).
     """
 
     asked: Asked
@@ -79,8 +79,8 @@ class Probed:
     batches: Difference | None
     not_a_number: str | None
     reactions: tuple[Reaction, ...]
-    alive: bool
     sizes: Sizes
+    alive: bool
     seconds: NDArray[np.float64]
 
 
@@ -132,14 +132,14 @@ class _Probe:
         batches = behaviour.batches(self.ask, batch) if free and len(batch) > 1 else None
         nan = behaviour.not_a_number(self.ask, batch) if batch.dtype == np.float32 else None
         before = self.ask(single)
+        seconds = behaviour.latencies(self.ask, single, self.asked.requests, self.clock)
         reactions = [*behaviour.reactions(self.backend, self.taken.name, single), *self._unknown_model()]
-        alive = self._alive(single, before)
         sizes = (
             behaviour.sizes(self.ask, single, self.asked.most, self.info.max_batch)
             if free
             else Sizes(len(batch), batch.nbytes, None)
         )
-        seconds = behaviour.latencies(self.ask, single, self.asked.requests, self.clock)
+        alive = self._alive(single, before)
         self.events.end()
         return Probed(
             asked=self.asked,
@@ -155,8 +155,8 @@ class _Probe:
             batches=batches,
             not_a_number=nan,
             reactions=tuple(reactions),
-            alive=alive,
             sizes=sizes,
+            alive=alive,
             seconds=seconds,
         )
 

@@ -64,10 +64,10 @@ def gate_report(outcomes: Sequence[Outcome], run: str, baseline: str, notes: Ite
     )
     rows = [
         {
-            "expectation": str(item.expectation),
+            "expectation": item.expected,
             "judged": item.judged.upper() if item.judged == "failed" else item.judged,
         }
-        | _where(item.change.place)
+        | _where(item.place)
         | {"why": item.why, "p": item.p}
         for item in sorted(outcomes, key=lambda item: order[item.judged])
     ]

@@ -32,14 +32,16 @@ def junit(outcomes: Sequence[Outcome], suite: str) -> str:
         root, "testsuite", {"name": _xml(suite), **{name: str(count) for name, count in counts.items()}}
     )
     for item in outcomes:
-        place = item.change.place
-        name = f"{item.expectation} [{'/'.join(filter(None, (place.subset, place.condition)))}]"
+        place = item.place
+        name = f"{item.expected} [{'/'.join(filter(None, (place.subset, place.condition)))}]"
         case = ElementTree.SubElement(
             within, "testcase", {"classname": _xml(f"{place.task}.{place.model}"), "name": _xml(name), "time": "0"}
         )
         if item.judged == "failed":
-            found = ElementTree.SubElement(case, "failure", {"message": _xml(item.why), "type": item.expectation.key})
-            found.text = _xml(f"{place}: {item.expectation}: {item.why}")
+            found = ElementTree.SubElement(
+                case, "failure", {"message": _xml(item.why), "type": item.expected.partition(":")[0]}
+            )
+            found.text = _xml(f"{place}: {item.expected}: {item.why}")
         elif item.judged == "skipped":
             ElementTree.SubElement(case, "skipped", {"message": _xml(item.why)})
         else:

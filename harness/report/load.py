@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TypeVar
 
 from harness.load.figures import fewest
 from harness.load.scenarios import Concurrency, Load, Rate
@@ -14,11 +15,14 @@ from harness.tasks.load import QUANTILES, LoadFigures, Loads, PeakFigures
 _INTRO = (
     "Real images are sent, and every answer is held against the model's answer to the same image alone. Latency counts"
     " from when a request was wanted: in an open loop (a rate) when it was due, however busy the client or the model;"
-    " in a closed loop (a concurrency) when it was sent. Warm-ups are left out. Intervals of percentiles are 95 %, by"
-    " order statistics, and take requests as independent. A load that is not VALID is shown all the same, with why."
+    " in a closed loop (a concurrency) when it was sent. Warm-ups are left out. Requests without an answer count as"
+    " later than any. Intervals of percentiles are 95 %, by order statistics, and take requests as independent. A load"
+    " that is not VALID is shown all the same, with why, and has no place."
 )
 
 MS = 1e3
+
+Judged = TypeVar("Judged", LoadFigures, PeakFigures)
 
 
 def load_sections(found: Loads, many: bool) -> Iterator[Section]:
@@ -51,31 +55,40 @@ def _blocks(found: Loads) -> Iterator[Block]:
 def _loads(found: Loads) -> Table:
     slo = found.task.slo_ms
     columns = (
+        Column("rank", "place", "int"),
         Column("model", "model"),
         Column("load", "load"),
+        Column("throughput", "images/s", "float", "high"),
         Column("verdict", "verdict"),
         Column("requests", "requests", "int"),
-        Column("throughput", "images/s", "float"),
-        *(Column(name.replace(".", "_"), f"{name} (ms)", "float") for name in QUANTILES),
-        *([Column("goodput", f"goodput in {slo:g} ms", "percent")] if slo else []),
+        *(Column(name.replace(".", "_"), f"{name} (ms)", "float", "low") for name in QUANTILES),
+        *([Column("goodput", f"goodput in {slo:g} ms", "percent", "high")] if slo else []),
         Column("failed", "failed", "int"),
         Column("wrong", "wrong", "int"),
     )
     rows: list[Mapping[str, Cell]] = [
         {
+            "rank": place,
             "model": item.model,
             "load": item.load.brief,
+            "throughput": item.throughput,
             "verdict": "INVALID" if item.reasons else "VALID",
             "requests": item.requests,
-            "throughput": item.throughput,
             **{name.replace(".", "_"): in_ms(item.latency[name]) for name in QUANTILES},
             "goodput": item.goodput,
             "failed": sum(item.failures.values()),
             "wrong": item.wrong,
         }
-        for item in found.figures
+        for place, item in _placed(found.figures, lambda item: item.throughput)
     ]
-    return Table(f"{found.task.name}_loads", "Every load", columns, tuple(rows))
+    return Table(f"{found.task.name}_loads_leaderboard", "Every load", columns, tuple(rows))
+
+
+def _placed(items: Iterable[Judged], figure: Callable[[Judged], float]) -> Iterator[tuple[int | None, Judged]]:
+    """Yield what is VALID by place, the highest figure first, and then, without one, what is not."""
+    known = list(items)
+    yield from enumerate(sorted((item for item in known if not item.reasons), key=figure, reverse=True), 1)
+    yield from ((None, item) for item in known if item.reasons)
 
 
 def _inside(found: Loads) -> Table:
@@ -118,35 +131,41 @@ def _why(found: Loads) -> Table | None:
 
 def _lacking(found: Loads) -> str:
     """Return why percentiles are missing, in one line; empty where none is."""
-    lacking = [
-        f"{name} needs {fewest(q):,} requests"
-        for name, q in QUANTILES.items()
-        if any(math.isnan(item.latency[name].value) for item in found.figures)
-    ]
-    return f"Dashes: {', '.join(lacking)}." if lacking else ""
+    few, late = [], []
+    for name, q in QUANTILES.items():
+        unknown = [item.latency[name].n for item in found.figures if math.isnan(item.latency[name].value)]
+        if any(n < fewest(q) for n in unknown):
+            few.append(f"{name} needs {fewest(q):,} requests")
+        if any(n >= fewest(q) for n in unknown):
+            late.append(name)
+    if late:
+        few.append(f"with failed requests, {' and '.join(late)} can lie beyond the time limit")
+    return f"Dashes: {', '.join(few)}." if few else ""
 
 
 def _peaks(found: Loads) -> Table:
     columns = (
+        Column("rank", "place", "int"),
         Column("model", "model"),
         Column("load", "bound"),
-        Column("verdict", "verdict"),
         Column("rate", "highest rate that meets it (requests/s)", "float", "high"),
+        Column("verdict", "verdict"),
         Column("missed", "lowest that misses it", "float"),
         Column("steps", "rates tried", "int"),
     )
     rows: list[Mapping[str, Cell]] = [
         {
+            "rank": place,
             "model": item.model,
             "load": f"{item.load.percentile:g} % right within {item.load.slo_ms:g} ms",
-            "verdict": "INVALID" if item.reasons else "VALID",
             "rate": item.rate,
+            "verdict": "INVALID" if item.reasons else "VALID",
             "missed": None if math.isinf(item.missed) else item.missed,
             "steps": len(item.steps),
         }
-        for item in found.peaks
+        for place, item in _placed(found.peaks, lambda item: item.rate)
     ]
-    return Table(f"{found.task.name}_peaks", "Peaks", columns, tuple(rows))
+    return Table(f"{found.task.name}_peaks_leaderboard", "Peaks", columns, tuple(rows))
 
 
 def _steps(found: Loads) -> Table:

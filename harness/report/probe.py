@@ -25,12 +25,12 @@ def probe_report(found: Probed) -> Report:
         if item.reason == ANSWERED and item.asked != EMPTY
     ]
     if not found.alive:
-        notes.append("after requests that it should refuse, it no longer answered as before")
+        notes.append("after requests that it should refuse, and large batches, it no longer answered as before")
     unsure = [what for what, item in found.findings.items() if item.confidence in ("low", "unknown")]
     if unsure:
         notes.append(f"not known for sure: {', '.join(unsure)}; ask whoever serves it")
     broken = "INVALID: a card that contradicts its model" if found.contradictions else None
-    dead = None if found.alive else "INVALID: it does not survive bad requests"
+    dead = None if found.alive else "INVALID: it does not survive bad requests or large batches"
     return Report(
         title=found.asked.endpoint,
         subtitle=found.info.platform,
@@ -82,12 +82,15 @@ def _behaviour(found: Probed) -> Section:
 def _speed(found: Probed) -> Section:
     sizes, seconds = found.sizes, found.seconds * 1000
     refused = f"; {sizes.refused[0]} were not answered: {sizes.refused[1]}" if sizes.refused else ""
-    median, ninth = np.quantile(seconds, [0.5, 0.9])
+    told = "none was answered"
+    if len(seconds):
+        median, ninth = np.quantile(seconds, [0.5, 0.9])
+        told = f"median {median:.2f} ms, p90 {ninth:.2f} ms, over {len(seconds)} of {found.asked.requests} requests"
     items = (
         ("largest batch answered", f"{sizes.largest}{refused}"),
         ("most, as its configuration says", str(found.info.max_batch or "not said")),
         ("largest request", f"{sizes.bytes / 1e6:.2f} MB"),
-        ("latency of one image", f"median {median:.2f} ms, p90 {ninth:.2f} ms, over {len(seconds)} requests"),
+        ("latency of one image", told),
     )
     return Section("What it can bear", (Pairs("probe_speed", items),))
 

@@ -24,8 +24,8 @@ QUANTILES: Mapping[str, float] = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 
 """Every percentile by its name."""
 
 BEHIND, LEAST_S = 0.1, 0.001
-"""A client fell behind where the 99th percentile of its lag is above so large a share of that of latency, and above so
-many seconds."""
+"""A client fell behind where the 99th percentile of its lag is above so large a share of that of latency, or of the
+highest one below it that is known, and above so many seconds."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class LoadFigures:
         load: how requests were sent.
         requests: how many were wanted, the warm-up apart.
         throughput: images a second that were answered; mean over repeats; nan where none was.
-        latency: by name of QUANTILES, seconds from when a request was wanted, over all that were answered; of Offline,
-            whose requests are all wanted at once, from when one was sent.
+        latency: by name of QUANTILES, seconds from when a request was wanted; of Offline, whose requests are all wanted
+            at once, from when one was sent. Requests without an answer count as infinitely late.
         goodput: share of requests answered rightly within the task's ``slo_ms``; None without one,
             and of Offline.
         wrong: answers that are not those at rest.
@@ -75,7 +75,7 @@ class PeakStep:
     Attributes:
         step: the rate and whether it met the bound.
         in_time: share of its requests that were answered rightly in time.
-        latency: at the search's percentile, seconds, over all that were answered.
+        latency: at the search's percentile, seconds; requests without an answer count as infinitely late.
         lag: as in :class:`LoadFigures`.
     """
 
@@ -95,6 +95,7 @@ class PeakFigures:
         rate: highest rate that meets the bound, requests a second; 0: none does.
         missed: the lowest above it that misses; infinite: none did.
         steps: in the order in which they were taken.
+        wrong: answers that are not those at rest, in all steps.
         reasons: why the figure must not be trusted.
     """
 
@@ -103,6 +104,7 @@ class PeakFigures:
     rate: float
     missed: float
     steps: tuple[PeakStep, ...]
+    wrong: int
     reasons: tuple[str, ...]
 
 
@@ -158,7 +160,7 @@ def _figures(cell: LoadCell, frame: pd.DataFrame, max_failures: float) -> LoadFi
         load=load,
         requests=len(frame),
         throughput=_throughput(answered),
-        latency={name: percentile(answered["latency"], q) for name, q in QUANTILES.items()},
+        latency={name: percentile(answered["latency"], q, missing=failures.total()) for name, q in QUANTILES.items()},
         goodput=_in_time(frame, task.slo_ms) if task.slo_ms and not wanted_at_once else None,
         wrong=int((frame["error"] == WRONG).sum()),
         failures=failures,
@@ -178,7 +180,8 @@ def _judged(figures: LoadFigures, task: LoadTask, max_failures: float) -> LoadFi
     reasons = []
     least, failed = needed(QUANTILES["p90"]), sum(figures.failures.values())
     if figures.verdict and not figures.verdict.startswith("VALID"):
-        reasons.append(f"LoadGen: {figures.verdict.partition(';')[0]}")
+        do = "; raise `seconds`" if figures.verdict.startswith("INVALID (Early stopping") else ""
+        reasons.append(f"LoadGen: {figures.verdict.partition(';')[0]}{do}")
     if not figures.load.driven and figures.requests < least:
         reasons.append(f"too few requests: {figures.requests}, where the interval of p90 needs {least}")
     if math.isnan(figures.spread):
@@ -190,7 +193,7 @@ def _judged(figures: LoadFigures, task: LoadTask, max_failures: float) -> LoadFi
     if failed > max_failures * figures.requests:
         why = ", ".join(f"{count} {reason}" for reason, count in figures.failures.items())
         reasons.append(f"{failed} of {figures.requests} requests failed ({why})")
-    if _behind(figures.lag, figures.latency["p99"].value):
+    if _behind(figures.lag, [figures.latency[name].value for name in ("p50", "p90", "p99")]):
         reasons.append(f"the client fell behind its schedule: {figures.lag * 1e3:.1f} ms at the 99th percentile")
     return replace(figures, reasons=tuple(reasons))
 
@@ -200,7 +203,7 @@ def _peak(cell: LoadCell, load: Peak, frame: pd.DataFrame) -> PeakFigures:
     for step in steps_of(load, frame):
         mine = frame[frame["rate"] == step.rate]
         known = mine[mine["error"].isna() | (mine["error"] == WRONG)]["seconds"]
-        latency = percentile(known, load.percentile / 100)
+        latency = percentile(known, load.percentile / 100, missing=len(mine) - len(known))
         steps.append(PeakStep(step, _in_time(mine, load.slo_ms), latency, _lag(mine)))
     rate, missed = bracket([item.step for item in steps])
     reasons = [] if rate else [f"no rate meets {load.slo_ms:g} ms at the {load.percentile:g}th percentile"]
@@ -214,7 +217,7 @@ def _peak(cell: LoadCell, load: Peak, frame: pd.DataFrame) -> PeakFigures:
         )
     if wrong := int((frame["error"] == WRONG).sum()):
         reasons.append(f"{wrong} wrong answers")
-    return PeakFigures(cell.model, load, rate, missed, tuple(steps), tuple(reasons))
+    return PeakFigures(cell.model, load, rate, missed, tuple(steps), wrong, tuple(reasons))
 
 
 def _throughput(answered: pd.DataFrame) -> float:
@@ -237,17 +240,19 @@ def _lag(frame: pd.DataFrame) -> float:
     return float(sent.quantile(0.99)) if len(sent) else math.nan
 
 
-def _behind(lag: float, latency: float) -> bool:
-    bound = LEAST_S if math.isnan(latency) else max(LEAST_S, BEHIND * latency)
-    return lag > bound
+def _behind(lag: float, latencies: Sequence[float]) -> bool:
+    known = [latency for latency in latencies if not math.isnan(latency)]
+    return lag > max(LEAST_S, BEHIND * max(known, default=0.0))
 
 
 def _reasons(name: str, figures: Sequence[LoadFigures], peaks: Sequence[PeakFigures]) -> Iterator[str]:
     models = [*(item.model for item in figures), *(item.model for item in peaks)]
     for model in dict.fromkeys(models):
         mine = [item for item in figures if item.model == model]
-        why = [item.reasons for item in mine] + [item.reasons for item in peaks if item.model == model]
-        if wrong := sum(item.wrong for item in mine):
-            yield f"{name}: {model} gave {wrong} wrong answers to {sum(item.requests for item in mine)} requests"
+        searched = [item for item in peaks if item.model == model]
+        why = [item.reasons for item in mine] + [item.reasons for item in searched]
+        if wrong := sum(item.wrong for item in mine) + sum(item.wrong for item in searched):
+            sent = sum(item.requests for item in mine) + sum(step.in_time.n for item in searched for step in item.steps)
+            yield f"{name}: {model} gave {wrong} wrong answers to {sent} requests"
         if all(why):
             yield f"{name}: no load of {model} is VALID ({why[0][0]})"

@@ -1,5 +1,6 @@
 """An endpoint beside its reference: the three verdicts, and a whole evaluation of real graphs in process."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from PIL import Image as PILImage
 
 from harness.backends import EndpointOptions
 from harness.data.miniature.photographs import PHOTOGRAPHS, crops
-from harness.errors import SuiteError
+from harness.errors import EndpointUnavailable, SuiteError
 from harness.evaluation import Evaluation, Limits, evaluate, judge_decisions, judge_quality, judge_speed
 from harness.events import Silent
 from harness.stats import Estimate
@@ -57,6 +58,35 @@ def test_another_model_does_not_hold(suite: Path, repository: Path) -> None:
     model = repository / "cnnspot.mini_vq" / "1" / "model.onnx"
     found = evaluate(ask(suite, model, reference="cnnspot.mini_gan", limits=Limits(slower=1e-6)), Silent())
     assert [verdict.holds for verdict in found.verdicts] == [False, False, False]
+
+
+def test_an_endpoint_that_answers_nothing_is_told_of(suite: Path, tmp_path: Path) -> None:
+    card = {"name": "toy.x", "task": "classification", "classes": ["a", "b"], "heads": [], "preprocess": {"crop": 32}}
+    mute = json.dumps({"card": card, "faults": [{"kind": "refused"}]})
+    said = {
+        "name": "mute",
+        "data": {"d": {"layout": "real_fake", "root": str(suite.parent / "images")}},
+        "models": [{"name": "toy.x", "endpoint": f"scripted:{json.dumps({'card': card})}"}],
+        "resamples": 100,
+        "tasks": [{"kind": "classification", "data": "d"}],
+    }
+    (tmp_path / "suite.yaml").write_text(json.dumps(said))
+    found = evaluate(Evaluation(f"scripted:{mute}", EndpointOptions(), tmp_path / "suite.yaml", out=tmp_path), Silent())
+    assert found.reasons
+    assert [verdict.holds for verdict in found.verdicts] == [None, None, None]
+    assert found.verdicts[0].evidence == "none was answered by both"
+
+
+def test_an_endpoint_that_stops_answering_leaves_speed_unknown(
+    suite: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object) -> None:
+        raise EndpointUnavailable("it: expected an answer, got none. Start it")
+
+    monkeypatch.setattr("harness.evaluation.take_turns", stopped)
+    found = evaluate(ask(suite, repository / "cnnspot.mini_gan" / "1" / "model.onnx"), Silent())
+    assert found.verdicts[0].holds
+    assert (found.verdicts[2].holds, found.reasons) == (None, ("it stopped answering: unavailable",))
 
 
 def test_what_no_reference_is_known_for_names_the_option(suite: Path, repository: Path) -> None:

@@ -84,8 +84,9 @@ class TestLoadRun:
         assert [None if item is None else list(item) for item in mine["scores"]] == stored["scores"].to_pylist()
 
     def test_what_is_no_run_is_an_error(self, tmp_path):
-        with pytest.raises(StoreError, match="a folder"):
-            harness.load_run(tmp_path / "runs" / "none")
+        for path in (tmp_path / "runs" / "none", "/"):
+            with pytest.raises(StoreError, match="a folder"):
+                harness.load_run(path)
 
     def test_the_package_itself_stays_light(self):
         code = "import sys, harness; sys.exit('pandas' in sys.modules or 'pyarrow' in sys.modules)"
@@ -123,7 +124,11 @@ class TestQuery:
         store.save(finished.info.model_copy(update={"cells": {"t/m/s/test/none/batch 8": key}}))
         store.cells.append(key, [Record(0, "a", "a", 0, None, "endpoint:timeout"), Record(1, "b", "b", 1, [0.5])])
         store.cells.append(key, [Record(0, "a", "a", 0, [0.25])])
-        (tmp_path / "cells" / "ab" / key / "000000009-x.parquet").write_bytes(b"PAR1 cut off")
+        folder = tmp_path / "cells" / "ab" / key
+        (folder / "000000009-x.parquet").write_bytes(b"PAR1 cut off")
+        whole = next(folder.glob("000000000-*")).read_bytes()
+        (folder / "000000009-y.parquet").write_bytes(whole[:4] + bytes(len(whole) - 8) + whole[-4:])
+        (folder / "000000009-z.parquet").write_bytes(whole[:4] + b"\xff" * 300 + whole[304:])
         asked = query(tmp_path, "SELECT sample, scores, error FROM records ORDER BY sample")
         assert asked["scores"].tolist() == [[0.25], [0.5]]
         assert asked["error"].isna().all()

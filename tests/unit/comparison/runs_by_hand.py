@@ -88,17 +88,28 @@ def classified(root: Path, run: str, said: Sequence[int], targets: Sequence[int]
     return write_run(root, run, {"t/m.x/imagenet/test/none/batch 8": cell}, [CLASSIFICATION], {"m.x": card})
 
 
-def loaded(root: Path, run: str, repeats: Sequence[Sequence[float]], failed: int = 0, **options: object) -> Side:
-    """Write a run of one load: the seconds of each repeat's requests, and failures among the last one's."""
+def loaded(
+    root: Path,
+    run: str,
+    repeats: Sequence[Sequence[float]],
+    failed: int = 0,
+    load: str = "concurrency requests=1",
+    **options: object,
+) -> Side:
+    """Write a run of one load: the seconds of each repeat's requests, and failures among the last one's.
+
+    Of Offline, whose requests all wait for those before them, they are the service.
+    """
     cell = key(f"{run}-load")
     seconds = [value for values in repeats for value in values]
     columns = {
         "position": pa.array(range(len(seconds)), pa.int64()),
         "error": pa.array([None] * (len(seconds) - failed) + ["endpoint:timeout"] * failed, pa.string()),
-        "seconds": pa.array(seconds, pa.float64()),
+        "seconds": pa.array(np.cumsum(seconds) if load == "Offline" else seconds, pa.float64()),
+        "service": pa.array(seconds, pa.float64()),
         "repeat": pa.array([i for i, values in enumerate(repeats) for _ in values], pa.int32()),
     }
     folder = root / "loads" / cell[:2] / cell
     folder.mkdir(parents=True)
     pq.write_table(pa.table(columns), folder / "000000000-0.parquet")
-    return write_run(root, run, {"l/m.x/concurrency requests=1": cell}, [LOADS], **options)  # type: ignore[arg-type]
+    return write_run(root, run, {f"l/m.x/{load}": cell}, [LOADS], **options)  # type: ignore[arg-type]

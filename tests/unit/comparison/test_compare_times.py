@@ -10,13 +10,14 @@ from scipy.stats import binom, ttest_ind
 
 from harness.baselines import Side
 from harness.compare import compare, compare_alike
-from harness.comparison.change import Change, Floors
-from harness.comparison.noise import ASSUMED, WEIGHT, Noise, machine_of, read_noise, write_noise
+from harness.comparison.change import Change, Floors, Place, adjust
+from harness.comparison.latency import STEADY, Times, times_changes
+from harness.comparison.noise import ASSUMED, WEIGHT, Aa, Noise, machine_of, read_noise, write_noise
 from harness.errors import HarnessError, StoreError
 from harness.events import Silent
 from harness.pytest_benchmarks import benchmark_changes, dump_benchmarks, read_benchmarks
 from harness.stats.repeats import Repeated, ratio, repeated_percentile
-from tests.unit.comparison.runs_by_hand import MACHINE, loaded
+from tests.unit.comparison.runs_by_hand import LOADS, MACHINE, loaded, write_run
 
 
 def measured(
@@ -149,3 +150,65 @@ def test_a_runs_times_are_written_as_pytest_benchmark_does(tmp_path: Path) -> No
     stats = json.loads(path.read_text())["benchmarks"][0]["stats"]
     assert stats["stddev"] == pytest.approx(np.std(seconds, ddof=1))
     assert stats["q3"] - stats["q1"] == pytest.approx(stats["iqr"])
+
+
+def queued(random: np.random.Generator, load: float, requests: int = 4000, slower: float = 1.0) -> Times:
+    """Return the latencies of one repeat of an M/D/1 queue: Lindley's recursion as a running minimum."""
+    service = 0.01 * slower
+    steps = service - random.exponential(0.01 / load, requests)
+    walk = np.cumsum(steps)
+    waited = walk - np.minimum.accumulate(np.minimum(walk, 0))
+    return Times(service + np.r_[0, waited[:-1]], np.zeros(requests, np.int64), 0)
+
+
+@pytest.mark.parametrize(("load", "steady", "tests"), [(0.3, STEADY, 60), (0.8, math.inf, 60), (0.8, STEADY, 0)])
+def test_one_repeat_of_a_queue_raises_few_false_alarms(
+    load: float, steady: float, tests: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Near its limit a queue does not hold still and is not tested; if it were, alarms would still be few."""
+    monkeypatch.setattr("harness.comparison.latency.STEADY", steady)
+    random, alarms, tested = np.random.default_rng(8), 0, 0
+    for _ in range(60):
+        found = adjust(list(times_changes(Place("l", "m.x", ""), queued(random, load), queued(random, load), Noise())))
+        alarms += any(change.adjusted < 0.05 for change in found)
+        tested += any(not math.isnan(change.p) for change in found)
+    assert alarms <= 0.2 * 60, f"{alarms} of 60"
+    assert tested == tests
+
+
+def test_one_repeat_still_tells_what_is_slower() -> None:
+    random = np.random.default_rng(9)
+    found = adjust(
+        list(times_changes(Place("l", "m.x", ""), queued(random, 0.3), queued(random, 0.3, slower=1.5), Noise()))
+    )
+    verdicts = {change.figure: (change.verdict(Floors()), change.note) for change in found}
+    assert verdicts["p90"][0] == "worse"
+    assert verdicts["p99"] == ("untested", "one repeat"), "400 requests a block are too few for it"
+
+
+def test_a_load_that_drifts_is_not_tested() -> None:
+    steady = Times(np.full(1000, 0.01), np.zeros(1000, np.int64), 0)
+    growing = Times(np.linspace(0.01, 0.02, 1000), np.zeros(1000, np.int64), 0)
+    for change in times_changes(Place("l", "m.x", ""), steady, growing, Noise()):
+        assert math.isnan(change.p)
+        assert change.note.startswith("unsteady")
+
+
+def test_all_loads_of_two_runs_are_one_piece_of_evidence() -> None:
+    def seen(runs: tuple[str, str], place: str, log_ratio: float) -> Aa:
+        return Aa(runs=runs, place=place, figure="median", log_ratio=log_ratio, variance=0.0)
+
+    once = Noise().taught([seen(("a", "b"), "1", 0.2)])
+    often = Noise().taught([seen(("a", "b"), str(place), 0.2) for place in range(9)])
+    assert often.between("median") == pytest.approx(once.between("median"))
+    assert once.between("median") == pytest.approx(((3 * ASSUMED**2 + 0.02) / 4, 4))
+
+
+def test_offline_is_compared_by_service_and_peaks_are_left_out(tmp_path: Path) -> None:
+    seconds = measured(np.random.default_rng(5))
+    sides = [loaded(tmp_path, name, seconds, load="Offline") for name in "ab"]
+    assert times(sides[0], sides[1])["median"].after == pytest.approx(np.median(seconds), rel=0.01)
+    (key,) = sides[0].info.cells.values()
+    both = write_run(tmp_path, "c", {"l/m.x/Offline": key, "l/m.x/peak slo_ms=50": key}, [LOADS])
+    (told,) = json.loads(dump_benchmarks(both, "abc"))["benchmarks"]
+    assert told["stats"]["median"] == pytest.approx(np.median(seconds))

@@ -3,6 +3,7 @@
 import json
 import math
 import shlex
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
@@ -15,9 +16,13 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from typer.testing import CliRunner
 
+from harness import load_run
+from harness.baselines import open_side, write_baseline
 from harness.cli import app
+from harness.compare import compare
 from harness.comparison.change import Change, Place
 from harness.errors import HarnessError, RunInvalid, StoreError
+from harness.events import Silent
 from harness.gate import Outcome, judge
 from harness.report.comparison import gate_report
 from harness.report.continuous import benchmarks, junit
@@ -25,7 +30,7 @@ from harness.report.markdown import markdown
 from harness.spec.gate import parse_expectation
 from harness.stats import Estimate, holm
 from harness.store.runs import RunStore
-from tests.unit.comparison.runs_by_hand import detected, loaded, write_run
+from tests.unit.comparison.runs_by_hand import DETECTION, DETECTOR, detected, loaded, write_run
 
 PLACE = Place("t", "m.x", "none")
 
@@ -85,9 +90,8 @@ def test_subsets_are_judged_where_they_are_named() -> None:
 
 
 def outcomes_of(model: str = "m.x", why: str = "why") -> Sequence[Outcome]:
-    expectation = parse_expectation("flips: 0")
-    change = Change(Place("t", model, "none"), "flips", math.nan, 3, Estimate.of_rate(3, 10))
-    return [Outcome(expectation, change, math.nan, judged, why) for judged in ("passed", "failed", "skipped")]  # type: ignore[arg-type]
+    place = Place("t", model, "none")
+    return [Outcome("flips: 0", place, math.nan, judged, why) for judged in ("passed", "failed", "skipped")]
 
 
 @given(st.text(), st.text())
@@ -190,6 +194,53 @@ def test_a_suites_own_gate_holds_and_times_are_gated(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "times.json").read_text())["benchmarks"][0]["group"] == "l"
     assert harness("compare", "old", "new", "--aa", "--out", tmp_path)[0] == 0
     assert len(list((tmp_path / "noise").iterdir())) == 1
+
+
+def test_what_the_baseline_alone_has_fails(tmp_path: Path) -> None:
+    whole = detected(tmp_path, "whole", {"nature": REAL, "gan": FAKE, "vq": FAKE})
+    cells = dict(whole.info.cells)
+    few = write_run(tmp_path, "few", {name: key for name, key in cells.items() if "/vq/" not in name})
+    others = {name.replace("m.x", "m.y"): key for name, key in cells.items()}
+    cards = {"m.x": DETECTOR, "m.y": DETECTOR}
+    more = {"kind": "detection", "name": "u", "data": "d"}
+    write_run(tmp_path, "two", {**cells, **others, "u/m.x/gan/test/none/batch 8": cells["t/m.x/gan/test/none/batch 8"]},
+              [DETECTION, more], cards)  # fmt: skip
+    found = compare(open_side("two", tmp_path), few, Silent())
+    assert set(map(str, found.missing)) == {"u", "t/m.y", "t/m.x/vq/test/none"}
+    assert sum(note.endswith("is in two alone.") for note in found.notes) == 3
+    gate = ("gate", "few", "--baseline", "two", "--out", tmp_path, "--expect", "flips: 0")
+    report = tmp_path / "gate.xml"
+    code, text, _ = harness(*gate, "--expect", "median: +5%", "--junit", report)
+    assert (code, "FAILED  t/m.y  present" in text) == (1, True), text
+    assert ElementTree.parse(report).getroot()[0].get("failures") == "3"
+    assert harness(*gate, "--allow-missing")[0] == 0
+
+
+def test_a_run_without_its_records_says_how_to_copy_it(tmp_path: Path) -> None:
+    old = detected(tmp_path / "a", "old", {"nature": REAL, "gan": FAKE})
+    write_run(tmp_path / "b", "new", old.info.cells)
+    (tmp_path / "bare").mkdir()
+    shutil.copy(tmp_path / "b/runs/new/run.json", tmp_path / "bare")
+    for run in (tmp_path / "b/runs/new", tmp_path / "bare"):
+        words = ("gate", run, "--baseline", tmp_path / "a/runs/old", "--expect", "failures: 0", "--out", tmp_path)
+        error = harness(*words)[2]
+        assert isinstance(error, StoreError)
+        assert "Copy the run with its records: harness baseline" in str(error)
+
+
+def test_a_baseline_is_replaced_after_the_new_one_is_there(tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    write_baseline(detected(tmp_path / "out", "old", {"nature": REAL, "gan": FAKE}), base)
+    kept = {path.relative_to(base): path.read_bytes() for path in base.rglob("*") if path.is_file()}
+    new = detected(tmp_path / "out", "new", {"nature": REAL})
+    gone = write_run(tmp_path / "elsewhere", "gone", new.info.cells)
+    with pytest.raises(StoreError, match="Copy the run"):
+        write_baseline(gone, base)
+    assert kept == {path.relative_to(base): path.read_bytes() for path in base.rglob("*") if path.is_file()}
+    write_baseline(new, base)
+    (part,) = base.rglob("*.parquet")
+    assert part.parent.name in new.info.cells.values()
+    assert load_run(base).to_pandas()["subset"].unique().tolist() == ["nature"]
 
 
 ROOT = Path(__file__).parents[3]

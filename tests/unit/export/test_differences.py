@@ -15,6 +15,7 @@ from torchvision import models
 from export.differences import METRICS, TorchCam, gradient_map, lpips_map, measure
 from export.differences import perceptual as module
 from export.onnx import quiet
+from harness.difference import difference
 from harness.errors import CardError, CheckpointError, HarnessError, ImageError, SuiteError
 
 Planes = NDArray[np.float32]
@@ -239,6 +240,21 @@ class Small(nn.Module):
         x = self.act(self.second(torch.tanh(self.first(x))))
         found: torch.Tensor = self.last(x.square().mean((2, 3)))
         return found
+
+
+def test_a_network_in_torch_takes_the_place_of_a_served_one() -> None:
+    a = np.random.default_rng(1).random((12, 14, 3), np.float32)
+    b = a.copy()
+    b[2:6, 3:9] = 1 - b[2:6, 3:9]
+    asked = TorchCam(Small(), "first")
+    found = difference(
+        a, b, strategy="gradcam model=small.gradcam", postprocess="identity", cams={"small.gradcam": asked}
+    )
+    before, target = asked(a, None)
+    after, _ = asked(b, target)
+    assert before.shape == (12, 14)
+    np.testing.assert_allclose(found.map, np.abs(before - after))
+    assert found.map.any()
 
 
 @pytest.mark.parametrize("layer", ["first", "second"])

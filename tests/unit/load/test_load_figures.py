@@ -40,6 +40,17 @@ def test_few_values_tell_no_percentile_and_some_no_interval(q: float) -> None:
     assert not math.isnan(percentile(values, q).low)
 
 
+def test_what_never_came_is_later_than_any() -> None:
+    values = np.random.default_rng(0).exponential(size=982)
+    everything = np.append(values, np.full(18, 1e9))
+    assert percentile(values, 0.5, missing=18) == percentile(everything, 0.5)
+    assert math.isnan(percentile(values, 0.99, missing=18).value)
+    beside = percentile(values, 0.98, missing=18)  # its upper bound is among those that never came
+    assert beside.value == np.quantile(everything, 0.98, method="inverted_cdf")
+    assert math.isnan(beside.high)
+    assert beside.n == 1000
+
+
 def test_windows_are_of_equal_length() -> None:
     when = np.array([0.0, 0.1, 1.2, 2.5, 2.6, 4.0, 5.0])
     medians = window_medians(when, [1, 3, 5, 7, 9, 11, 13], 5)

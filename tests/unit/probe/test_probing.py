@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import yaml
 
-from harness.backends import EndpointOptions
+from harness.backends import EndpointOptions, open_backend
 from harness.backends.base import Auth, Tls
-from harness.errors import CardError
+from harness.errors import CardError, EndpointUnavailable
 from harness.events import Silent
 from harness.images.preprocess import Preprocess
 from harness.models import expand, open_models
@@ -137,3 +137,38 @@ def test_latency_is_what_the_clock_says(tmp_path: Path) -> None:
     ticks = iter(np.arange(100) * 0.5)
     asked = Asked(f"onnx:{mean(tmp_path / 'm.onnx')}", EndpointOptions(threads=1), 2, 4)
     assert probe(asked, Silent(), clock=lambda: float(next(ticks))).seconds.tolist() == [0.5] * 4
+
+
+class Fragile:
+    """A real graph that is gone once it was asked about more than four images, and drops one single request."""
+
+    def __init__(self, endpoint: str, options: EndpointOptions) -> None:
+        self.inner, self.options = open_backend(endpoint, options), options
+        self.gone, self.singles = False, 0
+
+    def info(self):  # type: ignore[no-untyped-def]
+        return self.inner.info()
+
+    def infer(self, inputs):  # type: ignore[no-untyped-def]
+        (batch,) = inputs.values()
+        self.singles += batch.shape == (1, 32, 32, 3)
+        self.gone |= batch.shape[1:] == (32, 32, 3) and len(batch) > 4
+        if self.gone or self.singles == 10:
+            self.singles += 1
+            raise EndpointUnavailable("gone: expected an answer, got none. Start it")
+        return self.inner.infer(inputs)
+
+    def close(self) -> None:
+        self.inner.close()
+
+
+def test_a_server_that_dies_of_a_large_batch_leaves_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.probe.probing.open_backend", Fragile)
+    monkeypatch.setattr("harness.probe.probing.TOGETHER", 2)
+    path = mean(tmp_path / "m.onnx")
+    found = probe(Asked(f"onnx:{path}", EndpointOptions(threads=1), 16, requests=12), Silent())
+    assert (found.sizes.largest, found.sizes.refused, found.alive) == (4, (8, "unavailable"), False)
+    assert len(found.seconds) == 11
+    report = probe_report(found)
+    assert report.verdict.startswith("INVALID: it does not survive")
+    assert "over 11 of 12 requests" in document(report)
