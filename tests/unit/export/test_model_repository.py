@@ -14,6 +14,7 @@ from export.training.recipe import Recipe
 from export.triton import verify_lock
 from harness.backends import open_backend
 from harness.backends.base import EndpointOptions
+from harness.card import DERIVED
 from harness.data.miniature import GENERATORS
 from harness.repository import Entry, find_entries, load_entry, read_config
 
@@ -21,6 +22,8 @@ SHIPPED = find_entries(Path(__file__).parents[3] / "model_repository")
 TRAINED = [entry for entry in SHIPPED if entry.name not in EXPORTS]
 DETECTORS = [entry for entry in TRAINED if entry.name.partition(".")[0] in ARCHITECTURES]
 ATTRIBUTING = [entry for entry in TRAINED if entry.card.task == "attribution"]
+MADE_OF_OTHERS = [entry for entry in SHIPPED if entry.card.task in DERIVED]
+GIVEN = [entry for entry in SHIPPED if entry.card.task not in DERIVED]
 each = pytest.mark.parametrize("entry", SHIPPED, ids=lambda entry: entry.name)
 
 
@@ -28,11 +31,18 @@ def test_the_lock_holds(repository: Path) -> None:
     assert verify_lock(repository) == []
 
 
-@each
+@pytest.mark.parametrize("entry", GIVEN, ids=lambda entry: entry.name)
 def test_it_carries_a_parity_verdict_that_passed_on_a_server(entry: Entry) -> None:
     assert entry.card.parity is not None
     assert entry.card.parity.passed
     assert entry.card.parity.served_max_abs is not None
+
+
+@pytest.mark.parametrize("entry", MADE_OF_OTHERS, ids=lambda entry: entry.name)
+def test_one_made_of_another_says_of_which_and_was_proven_on_a_server(entry: Entry) -> None:
+    origin = load_entry(entry.folder.parent / entry.name.removesuffix(f".{entry.card.task}"))
+    assert entry.card.training["entry_sha256"] == origin.weights_sha256
+    assert "served 0" in str(entry.card.training[entry.card.task])
 
 
 @each
