@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -19,6 +17,7 @@ from harness.environment import fingerprint, source_digest
 from harness.events import Events
 from harness.fingerprints.bank import Bank
 from harness.fingerprints.reference import Reference
+from harness.keys import content_key
 from harness.models import Model
 from harness.plan import Cell, Plan
 from harness.report import kept
@@ -125,7 +124,7 @@ def _drawn_from(ready: Prepared, plan: Plan, store: RunStore) -> str:
         "code": source_digest(),
         "environment": fingerprint(),
     }
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+    return content_key(said)
 
 
 def draw_conclusion(ready: Prepared, plan: Plan, store: RunStore, events: Events) -> Conclusion:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,7 +9,6 @@ from concurrent.futures import FIRST_COMPLETED as FIRST
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
@@ -20,7 +18,8 @@ from numpy.typing import NDArray
 from harness.data.sample import Dataset, Sample
 from harness.errors import NOT_FINITE, EndpointBadAnswer, EndpointError, EndpointUnavailable, ImageError, problem
 from harness.events import Events
-from harness.images import Degradation, decode, parse_degradation
+from harness.images import decode
+from harness.images.degrade import degrade
 from harness.images.preprocess import Preprocess, preprocess
 from harness.models import Model
 from harness.plan import Cell
@@ -254,9 +253,8 @@ def prepare(data: Dataset, sample: Sample, asked: Sequence[tuple[str, Preprocess
         return dict.fromkeys(asked, error)
     made: Prepared = {}
     for degradation, pairs in groupby(asked, key=lambda pair: pair[0]):
-        drawn = hashlib.sha256(f"{seed}|{sample.path}|{degradation}".encode()).digest()
         try:
-            degraded = _operation(degradation)(image, int.from_bytes(drawn[:8], "little"))
+            degraded = degrade(image, degradation, seed, sample.path)
         except ImageError as error:
             made.update(dict.fromkeys(pairs, error))
             continue
@@ -266,11 +264,6 @@ def prepare(data: Dataset, sample: Sample, asked: Sequence[tuple[str, Preprocess
             except ImageError as error:
                 made[pair] = error
     return made
-
-
-@lru_cache(maxsize=256)
-def _operation(degradation: str) -> Degradation:
-    return parse_degradation(degradation)
 
 
 def ask(model: Model, chunk: Sequence[tuple[int, Sample, NDArray[Any] | ImageError]]) -> list[Record]:

@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterable, Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
+from harness.errors import SuiteError, problem
+
 
 def matching(patterns: Sequence[str], names: Iterable[str]) -> list[str]:
     """Return the names that any wildcard matches, in the order of ``names``."""
@@ -16,6 +18,17 @@ def matching(patterns: Sequence[str], names: Iterable[str]) -> list[str]:
 def unmatched(patterns: Sequence[str], names: Collection[str]) -> str | None:
     """Return the first wildcard that matches no name; None where each matches one."""
     return next((pattern for pattern in patterns if not matching([pattern], names)), None)
+
+
+def select(patterns: Sequence[str], names: Sequence[str], what: str, expected: str = "a match") -> list[str]:
+    """Return the names that any wildcard matches, in the order of ``names``.
+
+    Raises:
+        SuiteError: a pattern that matches nothing.
+    """
+    if (pattern := unmatched(patterns, names)) is not None:
+        raise SuiteError(problem(what, expected, f"{pattern!r}, which matches none", did_you_mean(pattern, names)))
+    return matching(patterns, names)
 
 
 def did_you_mean(word: str, choices: Sequence[str]) -> str:

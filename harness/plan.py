@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -17,10 +16,11 @@ from harness.environment import source_digest
 from harness.errors import SuiteError, problem
 from harness.fingerprints.representations import Artifact, parse_representation
 from harness.images.degrade import CLEAN
+from harness.keys import content_key
 from harness.lineage import check_lineage
 from harness.load.cells import LoadCell, load_cells
 from harness.models import Model
-from harness.names import did_you_mean, matching, unmatched
+from harness.names import select
 from harness.pairs import Roles, check_detectors, classifier_pairs, search_roles
 from harness.search.registry import parse_searcher
 from harness.spec.loading import LoadTask
@@ -201,17 +201,6 @@ def make_plan(
     return Plan((*cells, *needed.values()), tuple(searches), tuple(differences), tuple(loads), files or {})
 
 
-def select(patterns: Sequence[str], names: Sequence[str], what: str) -> list[str]:
-    """Return the names that any wildcard matches, in the order of ``names``.
-
-    Raises:
-        SuiteError: a pattern that matches nothing.
-    """
-    if (pattern := unmatched(patterns, names)) is not None:
-        raise SuiteError(problem(what, "a match", f"{pattern!r}, which matches none", did_you_mean(pattern, names)))
-    return matching(patterns, names)
-
-
 def conditions(task: DetectionTask) -> list[str]:
     """Return the task's degradations, and harmonising as one more condition where the task asks for it."""
     harmonised = [task.harmonise.id] if task.harmonise else []
@@ -291,7 +280,7 @@ class _Planner:
                         "rule": task.seeds,
                         "code": code,
                     }
-                    yield SearchCell(_digest(said), task.name, mine, searcher.id, seeds, task.seeds)
+                    yield SearchCell(content_key(said), task.name, mine, searcher.id, seeds, task.seeds)
 
     def differences(self, task: DifferenceTask, pairs: PairSet) -> Iterator[DifferenceCell]:
         """Yield a task's drawings of pairs."""
@@ -319,7 +308,7 @@ class _Planner:
             "seed": self.suite.seed,
         }
         return Cell(
-            key=_digest(said),
+            key=content_key(said),
             task=task.name,
             model=name,
             data=task.data,
@@ -402,7 +391,3 @@ def _identity(model: Model, nonce: str) -> dict[str, object]:
         "platform": model.info.platform,
         "optimisation": model.backend.options.optimisation,
     }
-
-
-def _digest(said: Mapping[str, object]) -> str:
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()

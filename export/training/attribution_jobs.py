@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from export.training.represented import Represented, represented
 from harness.data.sample import NATURE, REAL, Dataset, Sample
 from harness.errors import CardError, DataError, problem
 from harness.fingerprints.pixels import real_samples
+from harness.keys import content_key
 from harness.names import did_you_mean, matching, unmatched
 
 Places = NDArray[np.int64]
@@ -108,7 +108,7 @@ def _jobs(spec: AttributorSpec, datasets: Mapping[str, Dataset], repository: Pat
                 "rows": [hashlib.sha256(rows.tobytes()).hexdigest() for rows in (targets, train, validation)],
                 "seed": seed,
             }
-            key = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+            key = content_key(said)
             name = f"{method.name}.{spec.tag.replace('{seed}', str(seed))}"
             yield AttributionJob(name, method, spec, seed, recipe, shown, chosen, targets, train, validation, key)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from heapq import nsmallest
@@ -18,6 +17,7 @@ from export.training.spec import DetectorSpec, FromData, FromSplit, Training
 from harness.data.manifest import SCHEMA
 from harness.data.sample import FAKE, NATURE, REAL, Dataset, Sample, reals_for
 from harness.errors import CardError, DataError, problem
+from harness.keys import content_key
 from harness.names import did_you_mean, matching, unmatched
 
 T = TypeVar("T")
@@ -118,7 +118,7 @@ def make_jobs(training: Training, datasets: Mapping[str, Dataset], init_digest: 
                     "precision": training.precision,
                     "accumulate": training.accumulate,
                 }
-                key = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+                key = content_key(said)
                 name = f"{architecture.name}.{tag}"
                 jobs.append(Job(name, architecture, spec, seed, generators, recipe, train, validation, key))
     check_once("detectors", [job.name for job in jobs])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ from harness.fingerprints.reference import VERSION
 from harness.fingerprints.representations import Artifact, parse_representation
 from harness.fingerprints.spaces import Images
 from harness.images.preprocess import Preprocess
+from harness.keys import content_key
 from harness.models import expand, open_models
 from harness.references import embedder_of
 from harness.repository import Entry, find_entries
@@ -120,7 +120,7 @@ def represented(
         "ready": images.data.ready,
         "version": VERSION,
     }
-    key = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+    key = content_key(said)
     return Represented(kept, preprocess, images, reference if artifact is not None else None, embedder, index, key)
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from harness.errors import ExitCode
 from harness.events import Events
 from harness.progress import PlainEvents, TerminalEvents
 
@@ -26,6 +29,23 @@ Limit = Annotated[int | None, typer.Option("--limit", min=1, help="At most so ma
 def say(line: str) -> None:
     """Print a line as it is."""
     out.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+AGAIN = "interrupted; run the same command again to go on where it stopped"
+
+
+@contextmanager
+def showing_events(interrupted: str = AGAIN) -> Iterator[Events]:
+    """Show progress while a command works; Ctrl-C ends it with a word and its exit code."""
+    events = open_events()
+    try:
+        yield events
+    except KeyboardInterrupt:
+        if interrupted:
+            events.note(interrupted)
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+    finally:
+        events.end()
 
 
 def open_events() -> Events:

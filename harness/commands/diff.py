@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.commands.console import open_events, out, say
+from harness.commands.console import out, say, showing_events
 from harness.errors import ExitCode
 
 
@@ -79,9 +79,8 @@ def diff(
     words += [f"{key}={value}" for key, value in (("metric", metric), ("model", model)) if value]
     words += [f"weights={weights}"] if weights and "metric=lpips" in " ".join(words) else []
     asked = read_asked(parse_method(" ".join(words), preprocess, postprocess, register), figure or (), weights)
-    events = open_events()
     failed, equal, shown = 0, 0, ""
-    try:
+    with showing_events("interrupted; what was compared so far is on disk") as events:
         paired = pair_paths(a, b) if a and b else pair_found(Path("reports") / "runs", str(found), events)
         folder = out_dir or Path("reports") / "diffs" / paired.name
         total = len(paired.pairs)
@@ -97,11 +96,6 @@ def diff(
                         out.print(part)
                 else:
                     say(pair_line(told))
-    except KeyboardInterrupt:
-        events.note("interrupted; what was compared so far is on disk")
-        raise typer.Exit(ExitCode.INTERRUPTED) from None
-    finally:
-        events.end()
     if total > 1 or paired.alone:
         for line in summary(paired, failed, equal):
             say(line)

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.commands.console import Out, Settings, SuitePath, open_events, say
-from harness.errors import ExitCode
+from harness.commands.console import Out, Settings, SuitePath, open_events, say, showing_events
 
 
 def register(app: typer.Typer) -> None:
@@ -110,14 +109,8 @@ def train(
 
     training = load_training()
     asked = training.Asked(file, tuple(settings or ()), out_dir, tuple(only or ()), init, freeze, samples)
-    events = open_events()
-    try:
+    with showing_events() as events:
         trained, failed = training.train(asked, events)
-    except KeyboardInterrupt:
-        events.note("interrupted; run the same command again to go on where it stopped")
-        raise typer.Exit(ExitCode.INTERRUPTED) from None
-    finally:
-        events.end()
     for item in trained:
         say(
             f"{item.name:<28} {item.figure}  {item.steps:>6,} steps  {item.seconds:>6,.0f} s"

@@ -61,7 +61,7 @@ def probe(
     What neither metadata nor answers tell is said to be unknown.
     """
     from harness.backends.opening import list_models
-    from harness.commands.console import open_events, out, say
+    from harness.commands.console import out, say, showing_events
     from harness.probe import Asked
     from harness.probe import probe as learn
     from harness.probe.suite import suite_text
@@ -82,13 +82,8 @@ def probe(
         if not names:
             raise SuiteError(problem(url, "models in its repository index", "none", "Load one, or name it"))
         return
-    events = open_events()
-    try:
+    with showing_events(interrupted="") as events:
         found = learn(Asked(url, options, most, requests), events)
-    except KeyboardInterrupt:
-        raise typer.Exit(ExitCode.INTERRUPTED) from None
-    finally:
-        events.end()
     report = probe_report(found)
     print_report(report, out)
     if write is not None:
@@ -126,7 +121,7 @@ def evaluate(
     Detection and classification tasks of the suite are asked, both models alone. An endpoint without a card is asked as
     the suite describes it where it names that address, else as the reference.
     """
-    from harness.commands.console import open_events, out, say
+    from harness.commands.console import out, say, showing_events
     from harness.evaluation import Evaluation, Limits
     from harness.evaluation import evaluate as hold
     from harness.report import print_report
@@ -134,14 +129,8 @@ def evaluate(
     limits = Limits(flips / 100, margin / 100, slower)
     options = _options(bearer_env, ca, certificate, key, timeout)
     asked = Evaluation(url, options, suite, reference, tuple(settings or ()), out_dir, limit, limits)
-    events = open_events()
-    try:
+    with showing_events() as events:
         found = hold(asked, events)
-    except KeyboardInterrupt:
-        events.note("interrupted; run the same command again to go on where it stopped")
-        raise typer.Exit(ExitCode.INTERRUPTED) from None
-    finally:
-        events.end()
     print_report(found.finished.report, out)
     say(f"\nReport: {found.finished.folder / 'report.html'}")
     say(f"\n{found.endpoint} beside {found.reference}")

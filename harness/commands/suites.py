@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.commands.console import Limit, Out, Settings, SuitePath, open_events, out, say
+from harness.commands.console import Limit, Out, Settings, SuitePath, out, say, showing_events
 from harness.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -64,17 +64,11 @@ def _run(asked: Asked, dry_run: bool) -> None:
     from harness.run import estimate
     from harness.run import run as run_suite
 
-    events = open_events()
-    try:
+    with showing_events() as events:
         if dry_run:
             _print_estimate(estimate(asked, events))
             return
         finished = run_suite(asked, events)
-    except KeyboardInterrupt:
-        events.note("interrupted; run the same command again to go on where it stopped")
-        raise typer.Exit(ExitCode.INTERRUPTED) from None
-    finally:
-        events.end()
     print_report(finished.report, out)
     out.print(f"\nReport: {finished.folder / 'report.html'}", soft_wrap=True, highlight=False)
     if finished.reasons:

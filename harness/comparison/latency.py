@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from harness.comparison.change import Change, Place
 from harness.comparison.group import Asked, Group
 from harness.comparison.noise import Aa, Noise
-from harness.load.scenarios import Offline, Peak
+from harness.load.scenarios import Peak, latency_column
 from harness.stats import Estimate
 from harness.stats.repeats import FEWEST, Repeated, block_spread, ratio, repeated_percentile
 from harness.store.cells import CellStore
@@ -133,17 +133,6 @@ def aa_times(group: Group, runs: tuple[str, str]) -> Iterator[Aa]:
             variance = a.variance + b.variance
             if not math.isnan(variance):
                 yield Aa(runs=runs, place=place, figure=figure, log_ratio=b.log - a.log, variance=variance)
-
-
-def latency_column(load: str) -> str:
-    """Return which column of load records is a load's latency.
-
-    From when a request was wanted; where all are wanted at once, from when it was sent.
-
-    Args:
-        load: as a cell's name has it.
-    """
-    return "service" if load.startswith(Offline.name) else "seconds"
 
 
 def timed_loads(asked: Asked) -> dict[str, str]:

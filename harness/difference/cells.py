@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,8 @@ from harness.difference.strategies import TORCH, GradCam, Strategy
 from harness.environment import source_digest
 from harness.errors import SuiteError, problem
 from harness.extras import load_extra
-from harness.names import did_you_mean, matching, unmatched
+from harness.keys import content_key
+from harness.names import select
 from harness.spec.tasks import DifferenceTask
 
 
@@ -77,6 +77,7 @@ def difference_cells(
     drawings: dict[str, list[Method]] = {}
     for method in methods:
         drawings.setdefault(drawing_id(method), []).append(method)
+    asks = {name: _asks(mine[0].strategy, identities) for name, mine in drawings.items()}
     code = [source_digest(part) for part in ("difference", "metrics", "images")]
     splits: list[Split] = [task.split, *([task.calibration] if task.calibration else [])]
     for split in splits:
@@ -92,10 +93,10 @@ def difference_cells(
                         "seed": seed,
                         "drawing": name,
                         "postprocess": [postprocess_id(method.postprocess) for method in mine],
-                        "asks": _asks(mine[0].strategy, identities),
+                        "asks": asks[name],
                         "code": code,
                     }
-                    key = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+                    key = content_key(said)
                     yield DifferenceCell(key, task.name, tuple(mine), subset, split, degradation, count)
 
 
@@ -103,10 +104,7 @@ def _subsets(task: DifferenceTask, split: Split, known: Sequence[str]) -> list[s
     if not known:
         what, do = f"task {task.name}", "Name another split, or `calibration: null`"
         raise SuiteError(problem(what, f"pairs of split {split}", "none", do))
-    if (pattern := unmatched(task.subsets, known)) is not None:
-        what, got = f"task {task.name}: subsets", f"{pattern!r}, which matches none"
-        raise SuiteError(problem(what, "a match", got, did_you_mean(pattern, known)))
-    return matching(task.subsets, known)
+    return select(task.subsets, known, f"task {task.name}: subsets")
 
 
 def _asks(strategy: Strategy, identities: Mapping[str, Mapping[str, object]]) -> object:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,7 +19,7 @@ from harness.difference.register import Registered, Registration
 from harness.difference.strategies import Cam, Map
 from harness.errors import EndpointError, ImageError
 from harness.events import Events
-from harness.images.degrade import parse_degradation
+from harness.images.degrade import degrade
 from harness.metrics.localisation import Truth
 from harness.store.cells import CellStore
 from harness.store.differences import DifferenceRecord
@@ -134,9 +133,8 @@ def _of_pair(
     records: Records = {}
     for degradation, group in groupby(cells, key=lambda cell: cell.degradation):
         members = list(group)
-        drawn = hashlib.sha256(f"{seed}|{pair.name}|{degradation}".encode()).digest()
         try:
-            after = as_planes(parse_degradation(degradation)(pixels.b, int.from_bytes(drawn[:8], "little")))
+            after = as_planes(degrade(pixels.b, degradation, seed, pair.name))
             check_sizes(before, after)
         except ImageError as error:
             records |= {cell.key: _failed(cell, pair, position, error) for cell in members}

@@ -74,9 +74,10 @@ class Phase(Registration):
 
     def __call__(self, a: Planes, b: Planes) -> Registered:
         """Find the shift and undo it, where that helps."""
-        if np.array_equal(a, b) or not (np.ptp(_gray(a)) and np.ptp(_gray(b))):
+        grays = _gray(a), _gray(b)
+        if np.array_equal(a, b) or not all(map(np.ptp, grays)):
             return Unregistered()(a, b)
-        pair = _windowed(_gray(a)), _windowed(_gray(b))
+        pair = tuple(map(_windowed, grays))
         (down, right), _, _ = phase_cross_correlation(*pair, upsample_factor=self.upsample)  # type: ignore[no-untyped-call]
         laid = _laid_over(b, np.array([[1, 0, -right], [0, 1, -down]], np.float64))
         most = self.reach * min(a.shape[:2])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from abc import abstractmethod
+from functools import lru_cache
 from typing import Annotated, Any, Literal, Protocol
 
 import cv2
@@ -252,6 +254,27 @@ def parse_degradation(value: object) -> Degradation:
     """
     parts = read_chain(value, DEGRADATIONS, "degradation", "jpeg quality=65")
     return parts[0] if len(parts) == 1 else Chain(parts)
+
+
+def degrade(image: Image, degradation: str, seed: int, name: str) -> Image:
+    """Return an image under a degradation that draws from a seed, its own id and the image's name.
+
+    Args:
+        image: uint8 RGB, (height, width, 3).
+        degradation: canonical id.
+        seed: the suite's.
+        name: the image's, unique in its data.
+
+    Raises:
+        ImageError: the operation can't be done to this image.
+    """
+    drawn = hashlib.sha256(f"{seed}|{name}|{degradation}".encode()).digest()
+    return _operation(degradation)(image, int.from_bytes(drawn[:8], "little"))
+
+
+@lru_cache(maxsize=256)
+def _operation(degradation: str) -> Degradation:
+    return parse_degradation(degradation)
 
 
 def _round_trip(image: Image, codec: str, **options: Any) -> Image:

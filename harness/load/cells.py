@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -12,8 +10,9 @@ from harness.data.sample import Dataset
 from harness.environment import source_digest
 from harness.errors import SuiteError, problem
 from harness.extras import load_extra
+from harness.keys import content_key
 from harness.load.scenarios import Load
-from harness.names import did_you_mean, matching, unmatched
+from harness.names import select
 from harness.spec.loading import LoadTask
 
 LOADGEN = ("mlperf_loadgen", "load")
@@ -76,10 +75,8 @@ def load_cells(
         SuiteError: no images, or models that match none.
         HarnessError: the extra that brings LoadGen is not installed.
     """
-    names = [name for name, card in cards.items() if card.task not in DERIVED and not card.represent]
-    if (pattern := unmatched(task.models, names)) is not None:
-        what, got = f"task {task.name}: models", f"{pattern!r}, which matches none"
-        raise SuiteError(problem(what, "a match among models that take images", got, did_you_mean(pattern, names)))
+    known = [name for name, card in cards.items() if card.task not in DERIVED and not card.represent]
+    names = select(task.models, known, f"task {task.name}: models", "a match among models that take images")
     count = sum(info.count for info in data.subsets() if info.split == task.split)
     if not count:
         splits = f"Splits: {sorted({info.split for info in data.subsets()})}"
@@ -87,7 +84,7 @@ def load_cells(
     if any(load.driven for load in task.loads):
         load_extra(*LOADGEN)
     images = min(task.images, count, limit or count)
-    for name in matching(task.models, names):
+    for name in names:
         for load in task.loads:
             said = {
                 "model": identities[name],
@@ -98,5 +95,5 @@ def load_cells(
                 "run": nonce,
                 "code": source_digest("load"),
             }
-            key = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+            key = content_key(said)
             yield LoadCell(key, task, name, load, images, seed)

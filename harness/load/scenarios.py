@@ -100,3 +100,14 @@ SCENARIOS: Mapping[str, type[Load]] = {kind.name: kind for kind in (SingleStream
 def parse_scenario(value: object) -> Load:
     """Read a scenario as suites write it; raises SuiteError."""
     return read_named(value, SCENARIOS, "scenario", "Server target_qps=20 target_latency_ms=100")
+
+
+def latency_column(load: str) -> str:
+    """Return which column of load records is a load's latency.
+
+    From when a request was wanted; where all are wanted at once, from when it was sent.
+
+    Args:
+        load: its id, or as a cell's name has it.
+    """
+    return "service" if load.startswith(Offline.name) else "seconds"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import product
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import BeforeValidator, Field, PositiveInt, WithJsonSchema, model_validator
+from pydantic import Field, PositiveInt, WithJsonSchema, model_validator
 
 from harness.difference.method import (
     Method,
@@ -18,20 +17,8 @@ from harness.difference.method import (
 )
 from harness.difference.postprocess import parse_postprocess
 from harness.difference.strategies import GradCam
-from harness.errors import SuiteError
 from harness.frozen import Frozen
-
-
-def _canonical(read: Callable[[object], str]) -> BeforeValidator:
-    """Return what turns a part of a method, as suites write it, into its canonical id."""
-
-    def canonical(value: Any) -> str:
-        try:
-            return read(value)
-        except SuiteError as error:
-            raise ValueError(str(error)) from error
-
-    return BeforeValidator(canonical)
+from harness.spec.words import canonical
 
 
 def _schema(example: str) -> WithJsonSchema:
@@ -42,19 +29,19 @@ def _schema(example: str) -> WithJsonSchema:
 
 StrategyId = Annotated[
     str,
-    _canonical(lambda value: parse_strategy(value).id),
+    canonical(lambda value: parse_strategy(value).id),
     _schema("`difference metric=ssim` or `{gradient: {metric: lpips}}`"),
 ]
 PreprocessId = Annotated[
-    str, _canonical(lambda value: parse_preprocess(value).id), _schema("`identity` or `lowpass cutoff=0.2`")
+    str, canonical(lambda value: parse_preprocess(value).id), _schema("`identity` or `lowpass cutoff=0.2`")
 ]
 PostprocessId = Annotated[
     str,
-    _canonical(lambda value: postprocess_id(parse_postprocess(value))),
+    canonical(lambda value: postprocess_id(parse_postprocess(value))),
     _schema("`otsu`, `smooth + percentile q=98 + cleanup`, or a list of them"),
 ]
 RegistrationId = Annotated[
-    str, _canonical(lambda value: parse_registration(value).id), _schema("`none`, `phase` or `ecc motion=euclidean`")
+    str, canonical(lambda value: parse_registration(value).id), _schema("`none`, `phase` or `ecc motion=euclidean`")
 ]
 
 

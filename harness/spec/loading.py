@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
-    BeforeValidator,
     Field,
     NonNegativeFloat,
     PositiveFloat,
@@ -14,22 +13,13 @@ from pydantic import (
     model_validator,
 )
 
-from harness.errors import SuiteError
 from harness.frozen import Frozen, Several
 from harness.load.scenarios import Arrivals, Concurrency, Load, Peak, Rate, parse_scenario
-from harness.spec.words import Name, Split
-
-
-def _scenario(value: Any) -> str:
-    try:
-        return parse_scenario(value).id
-    except SuiteError as error:
-        raise ValueError(str(error)) from error
-
+from harness.spec.words import Name, Split, canonical
 
 ScenarioId = Annotated[
     str,
-    BeforeValidator(_scenario),
+    canonical(lambda value: parse_scenario(value).id),
     WithJsonSchema(
         {
             "description": "`SingleStream`, `Offline`, `{MultiStream: {samples_per_query: 8}}` or"

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BeforeValidator,
     Discriminator,
     Field,
     PositiveFloat,
@@ -16,7 +15,6 @@ from pydantic import (
     model_validator,
 )
 
-from harness.errors import SuiteError
 from harness.frozen import Frozen
 from harness.images.degrade import Harmonise, parse_degradation
 from harness.names import did_you_mean
@@ -24,19 +22,11 @@ from harness.search.registry import parse_searcher
 from harness.spec.difference import BaselineSpec, MethodsSpec, PairsSpec
 from harness.spec.loading import LoadTask
 from harness.spec.thresholds import CardThreshold, Threshold
-from harness.spec.words import Name, Split
-
-
-def _canonical(value: Any) -> str:
-    try:
-        return parse_degradation(value).id
-    except SuiteError as error:
-        raise ValueError(str(error)) from error
-
+from harness.spec.words import Name, Split, canonical
 
 DegradationId = Annotated[
     str,
-    BeforeValidator(_canonical),
+    canonical(lambda value: parse_degradation(value).id),
     WithJsonSchema(
         {
             "description": "`none`, `jpeg quality=65`, `{jpeg: {quality: 65}}`, or a list of them applied in order",
@@ -144,16 +134,9 @@ class ClassificationTask(Frozen):
         return self
 
 
-def _searcher(value: Any) -> str:
-    try:
-        return parse_searcher(value).id
-    except SuiteError as error:
-        raise ValueError(str(error)) from error
-
-
 SearcherId = Annotated[
     str,
-    BeforeValidator(_searcher),
+    canonical(lambda value: parse_searcher(value).id),
     WithJsonSchema(
         {
             "description": "`boundary`, `cw iterations=500` or `{cw: {iterations: 500}}`",

@@ -1,8 +1,27 @@
-"""Words that every task of a suite uses: splits, and the names that a suite gives. Values only."""
+"""Words that every task of a suite uses: splits, names that a suite gives, and things named with parameters."""
 
-from typing import Annotated, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
+
+from harness.errors import SuiteError
 
 Split = Literal["train", "val", "test"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.\-]*$", max_length=80)]
+
+
+def canonical(read: Callable[[object], str]) -> BeforeValidator:
+    """Return what turns a thing, as suites write it, into its canonical id.
+
+    Args:
+        read: returns the id, or raises SuiteError.
+    """
+
+    def checked(value: Any) -> str:
+        try:
+            return read(value)
+        except SuiteError as error:
+            raise ValueError(str(error)) from error
+
+    return BeforeValidator(checked)

@@ -14,7 +14,7 @@ from harness.load.cells import LoadCell
 from harness.load.engine import steps_of
 from harness.load.figures import needed, percentile, spread, window_medians
 from harness.load.peak import Step, bracket
-from harness.load.scenarios import Load, Offline, Peak
+from harness.load.scenarios import Load, Offline, Peak, latency_column
 from harness.spec.loading import LoadTask
 from harness.stats import Estimate
 from harness.store.cells import CellStore
@@ -148,7 +148,7 @@ def evaluate_loads(task: LoadTask, cells: Sequence[LoadCell], store: CellStore, 
 def _figures(cell: LoadCell, frame: pd.DataFrame, max_failures: float) -> LoadFigures:
     task, load = cell.task, cell.load
     wanted_at_once = isinstance(load, Offline)
-    frame = frame.assign(latency=frame["service"] if wanted_at_once else frame["seconds"])
+    frame = frame.assign(latency=frame[latency_column(load.id)])
     answered = frame[frame["error"].isna() | (frame["error"] == WRONG)]
     failures = Counter(frame["error"].dropna()[lambda errors: errors != WRONG])
     spreads = [

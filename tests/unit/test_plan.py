@@ -15,7 +15,8 @@ from harness.data.sample import Dataset
 from harness.errors import SuiteError
 from harness.events import Silent
 from harness.models import Model, expand, open_models
-from harness.plan import Plan, make_plan, select
+from harness.names import select
+from harness.plan import Plan, make_plan
 from harness.spec.suite import DataSpec, Suite
 
 
