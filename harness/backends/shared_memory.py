@@ -23,10 +23,13 @@ MOST = 64
 
 
 class Slot:
-    """A region, used by one request at a time; its memory is there from the start, or OSError is raised."""
+    """A region, used by one request at a time; its memory is there from the start, or OSError is raised.
+
+    Its name tells which process made it.
+    """
 
     def __init__(self, owner: Regions, size: int) -> None:
-        self.name = f"discern-{uuid.uuid4().hex[:16]}"
+        self.name = f"discern-{os.getpid()}-{uuid.uuid4().hex[:16]}"
         self.memory = SharedMemory(name=self.name, create=True, size=size)
         self.owner = owner
         try:  # a file cut to size has no memory yet: where there is none left, the first write would kill the process

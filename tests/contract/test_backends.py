@@ -1,5 +1,6 @@
 """What every backend does alike, in process and on a real Triton."""
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -110,9 +111,10 @@ def test_late_answers_are_timeouts(scheme: str, server: TritonServer) -> None:
 def test_no_shared_memory_is_left_behind(server: TritonServer) -> None:
     opened = open_backend(server.grpc_url(MODEL), EndpointOptions())
     opened.infer({"image": IMAGES})
-    assert list(Path("/dev/shm").glob("discern-*"))
+    regions = f"discern-{os.getpid()}-*"
+    assert list(Path("/dev/shm").glob(regions))
     opened.close()
-    assert not list(Path("/dev/shm").glob("discern-*"))
+    assert not list(Path("/dev/shm").glob(regions))
 
 
 def test_a_server_that_comes_back_answers_again(repository: Path, reference: np.ndarray) -> None:

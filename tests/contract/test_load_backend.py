@@ -32,25 +32,31 @@ def connect(server: TritonServer, scheme: str, **options: Any) -> TritonBackend:
     )
 
 
+def settled(backend: TritonBackend) -> dict[str, tuple[int, int]]:
+    """Return a server's counters once they stand still: it counts a request after it has answered it."""
+    until, now = time.perf_counter() + 5, backend.statistics()
+    while time.perf_counter() < until:
+        time.sleep(0.2)
+        earlier, now = now, backend.statistics()
+        if now == earlier:
+            break
+    assert now is not None
+    return now
+
+
 @pytest.mark.parametrize("scheme", ["grpc", "http"])
 def test_requests_in_the_background_are_answered_as_others(scheme: str, server: TritonServer) -> None:
     backend = connect(server, scheme)
     expected = [backend.infer({"image": image[None]})["score"] for image in IMAGES]
-    before = backend.statistics()
+    before = settled(backend)
     with BackendClient(backend, "image", Batches(IMAGES, 1)) as client:
         requests = open_loop(client, client.batches, np.linspace(0, 0.2, 12), client.clock())
-    assert before is not None
-    until = time.perf_counter() + 2  # the server counts a request after it has answered it
-    while (after := backend.statistics()) is not None and spent(before, after, COMPUTE)[0] < 12:
-        if time.perf_counter() > until:
-            break
-        time.sleep(0.02)
+    after = settled(backend)
     for request in requests:
         assert not isinstance(request.answer, EndpointError)
         assert request.answer is not None
         np.testing.assert_allclose(request.answer["score"], expected[request.images[0]], atol=1e-6)
         assert request.scheduled <= request.sent <= request.answered
-    assert after is not None
     times, seconds = spent(before, after, COMPUTE)
     assert times == 12
     in_all = sum(request.answered - request.sent for request in requests)

@@ -111,16 +111,25 @@ def test_an_interrupted_run_is_resumed_by_name(
     assert contents(resumed) == contents(first)
 
 
+def outlived() -> set[Path]:
+    """Return the regions of shared memory whose process is gone."""
+    return {
+        region
+        for region in Path("/dev/shm").glob("discern-*-*")
+        if not Path("/proc", region.name.split("-")[1]).exists()
+    }
+
+
 @pytest.mark.triton
 def test_a_real_triton_decides_the_same(suite: Path, out: Path, first: Path) -> None:
     pytest.importorskip("pytriton", reason="the extra `serve` is not installed")
-    before = set(Path("/dev/shm").glob("discern-*"))
+    before = outlived()
     served = folder_of(harness("run", suite, "--out", out, "--limit", 5, "--serve", "triton"))
     here, there = (pd.read_csv(folder / "tables" / "small_figures.csv") for folder in (first, served))
     pd.testing.assert_frame_equal(here, there, rtol=1e-4, atol=1e-6)
     said = json.loads((served / "run.json").read_text())
     assert said["served"] == "triton"
-    assert set(Path("/dev/shm").glob("discern-*")) <= before
+    assert outlived() <= before
 
 
 def test_a_dry_run_counts_and_asks_nothing(suite: Path, tmp_path: Path, out: Path) -> None:
