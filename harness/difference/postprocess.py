@@ -1,6 +1,7 @@
 """From a map to a mask of what differs: smoothing, thresholds, morphology. Never sees the images.
 
-Lengths are shares of the picture's shorter side, areas of its area, so that a chain means the same at any size.
+Lengths are shares of the picture's shorter side, areas of its area, so that a chain means the same at any size; specks
+of noise alone are counted in pixels.
 """
 
 from __future__ import annotations
@@ -105,11 +106,28 @@ class Deviations(Postprocessor):
         return np.asarray(values > middle + self.k * 1.4826 * np.median(np.abs(values - middle)))
 
 
+class Level(Postprocessor):
+    """Keep what lies above a value, in the map's own units: the same in every picture, where nothing changed too."""
+
+    name = "level"
+    stage = "threshold"
+    at: float = Field(default=0.15, ge=0)
+
+    def __call__(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Cut the map."""
+        return np.asarray(values > self.at)
+
+
 class Cleanup(Postprocessor):
-    """Open (drop what is thinner), close (join what is nearer), fill smaller holes, and drop what is smaller."""
+    """Drop specks, open (drop what is thinner), close (join what is nearer), fill smaller holes, drop what is smaller.
+
+    Attributes:
+        specks: pixels; connected parts of fewer are dropped before anything is joined, whatever the picture's size.
+    """
 
     name = "cleanup"
     stage = "mask"
+    specks: int = Field(default=0, ge=0)
     open: Share = 0.0
     close: Share = 0.01
     area: Share = 0.0003
@@ -117,26 +135,26 @@ class Cleanup(Postprocessor):
 
     def __call__(self, values: NDArray[Any]) -> NDArray[Any]:
         """Clean the mask."""
-        mask: NDArray[Any] = values.astype(np.uint8)
+        mask: NDArray[Any] = _large(values, self.specks, neighbours=8).astype(np.uint8)
         for share, operation in ((self.open, cv2.MORPH_OPEN), (self.close, cv2.MORPH_CLOSE)):
             if radius := round(share * min(values.shape)):
                 disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
                 padded = np.pad(mask, radius)
                 mask = cv2.morphologyEx(padded, operation, disk)[radius:-radius, radius:-radius]
-        filled = ~_large(np.pad(mask, 1) == 0, self.fill, neighbours=4)[1:-1, 1:-1]
-        return _large(filled, self.area, neighbours=8)
+        filled = ~_large(np.pad(mask, 1) == 0, self.fill * mask.size, neighbours=4)[1:-1, 1:-1]
+        return _large(filled, self.area * mask.size, neighbours=8)
 
 
-def _large(mask: NDArray[Any], share: float, neighbours: int) -> Mask:
-    """Return the mask without its connected parts of a smaller share of the picture."""
+def _large(mask: NDArray[Any], area: float, neighbours: int) -> Mask:
+    """Return the mask without its connected parts of fewer pixels."""
     _, labels, facts, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=neighbours)
-    kept = facts[:, cv2.CC_STAT_AREA] >= share * mask.size
+    kept = facts[:, cv2.CC_STAT_AREA] >= area
     kept[0] = False
     return np.asarray(kept[labels], bool)
 
 
 POSTPROCESSORS: dict[str, type[Postprocessor]] = {
-    kind.name: kind for kind in (Smooth, Otsu, Percentile, Local, Deviations, Cleanup)
+    kind.name: kind for kind in (Smooth, Otsu, Percentile, Local, Deviations, Level, Cleanup)
 }
 """Post-processors by name; a new one is a class and its entry here."""
 

@@ -6,9 +6,10 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Literal, Protocol
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from harness.difference.metrics import similarity
 from harness.difference.planes import Planes
@@ -90,6 +91,36 @@ class Difference(Strategy):
         return combined(difference * difference if self.metric == "mse" else difference, self.channels)
 
 
+class Tolerant(Strategy):
+    """How far a value leaves the range of those around it in the other image, whichever image leaves further.
+
+    An edge that lies elsewhere by up to ``radius`` pixels, or is softer than in the other image, differs nowhere; what
+    is smaller than that is missed. Nearer than that to the border the map is 0: what lies beyond is not known.
+
+    Attributes:
+        radius: of the square around a pixel, in pixels.
+        channels: as of ``difference``.
+    """
+
+    name = "tolerant"
+    telling = frozenset({"radius"})
+    radius: int = Field(default=1, ge=1, le=16)
+    channels: Channels = "max"
+
+    def __call__(self, a: Planes, b: Planes, cams: Mapping[str, Cam]) -> Map:
+        """Return the map."""
+        inside = np.s_[self.radius : -self.radius, self.radius : -self.radius]
+        drawn = np.zeros(a.shape[:2], np.float32)
+        drawn[inside] = combined(np.maximum(self._left(a, b), self._left(b, a))[inside], self.channels)
+        return drawn
+
+    def _left(self, a: Planes, b: Planes) -> Planes:
+        """Return how far the first image leaves the range of the second, float32 (H, W, C) >= 0."""
+        square = np.ones((2 * self.radius + 1,) * 2, np.uint8)
+        above, below = a - cv2.dilate(b, square), cv2.erode(b, square) - a
+        return np.asarray(np.maximum(np.maximum(above, below), 0), np.float32).reshape(a.shape)
+
+
 class Gradient(Strategy):
     """How strongly each pixel of the first image moves a metric: |d metric(b, a) / d a|; needs the extra `export`.
 
@@ -142,7 +173,7 @@ class GradCam(Strategy):
         return np.asarray(np.abs(before - after))
 
 
-STRATEGIES: dict[str, type[Strategy]] = {kind.name: kind for kind in (Difference, Gradient, GradCam)}
+STRATEGIES: dict[str, type[Strategy]] = {kind.name: kind for kind in (Difference, Tolerant, Gradient, GradCam)}
 """Strategies by name; a new one is a class and its entry here."""
 
 

@@ -12,7 +12,6 @@ from harness.tasks.difference import (
     ALL,
     FALSE_REGIONS,
     FIGURES,
-    IOU,
     Choice,
     Differences,
     MethodFigures,
@@ -23,6 +22,7 @@ _INTRO = (
     " regions. IoU is that of its mask with the pixels that changed. A spot is found where the peak of a region points"
     " at it (within a hundredth of the shorter side), and a region is right where its peak points at a spot. Conditions"
     " are what was done to the second image. Intervals are 95 %, by bootstrap over the pictures that pairs are made of;"
+    " agreement is the share of all spots and regions that is found or right: 1 where the regions are the spots;"
     " methods that can't be told apart (paired bootstrap, Holm) share a rank."
 )
 
@@ -75,10 +75,13 @@ def _blocks(found: Differences, tiles: Sequence[Tile]) -> Iterator[Block]:
 
 
 def _chosen(found: Differences, choice: Choice) -> str:
-    where = f"task {choice.on}" if choice.iou is None else f"the {choice.on} pairs"
-    held = f" (IoU {choice.iou.value:.3f} there)" if choice.iou is not None else ""
-    mine = found.of(choice.method)
-    there = f"; here its IoU is {mine.iou.value:.3f}, rank {mine.rank} of {len(found.methods)} methods" if mine else ""
+    where = f"task {choice.on}" if choice.score is None else f"the {choice.on} pairs"
+    figure = FIGURES[found.task.rank_by]
+    held = f" ({figure} {choice.score.value:.3f} there)" if choice.score is not None else ""
+    mine, there = found.of(choice.method), ""
+    if mine:
+        score = mine.estimates[ALL, found.task.rank_by].value
+        there = f"; here its {figure} is {score:.3f}, rank {mine.rank} of {len(found.methods)} methods"
     return f"Chosen on {where}{held}: {choice.method.id}{there}."
 
 
@@ -122,16 +125,19 @@ def _leaderboard(found: Differences, rows: Sequence[MethodFigures], key: str, ti
 
 def _gains(found: Differences) -> Table:
     assert found.baseline is not None
+    figure = found.task.rank_by
     return Table(
         f"{found.task.name}_gains",
-        f"IoU of the chosen method minus the baseline ({found.baseline.method.brief})",
+        f"{_titled(figure)} of the chosen method minus the baseline ({found.baseline.method.brief})",
         (
             Column("condition", "condition"),
-            Column("iou", "difference in IoU", "estimate"),
+            Column(figure, f"difference in {FIGURES[figure]}", "estimate"),
             Column("p", "p (Holm)", "float"),
             Column("pairs", "pairs", "int"),
         ),
-        tuple({"condition": gain.condition, "iou": gain.iou, "p": gain.p, "pairs": gain.iou.n} for gain in found.gains),
+        tuple(
+            {"condition": gain.condition, figure: gain.gain, "p": gain.p, "pairs": gain.gain.n} for gain in found.gains
+        ),
     )
 
 
@@ -166,20 +172,27 @@ def _pairs(found: Differences) -> Table:
 
 
 def _curves(found: Differences) -> Iterator[Curves]:
-    """Yield IoU by condition, where there is more than the clean one."""
+    """Yield the task's figure by condition, where there is more than the clean one."""
     conditions = found.task.degradations
     if len(conditions) < 2:
         return
-    short = brief(conditions)
+    short, figure = brief(conditions), found.task.rank_by
     chosen = found.choice.method if found.choice else None
     series = {}
     for item in _shown(found):
         mark = " (chosen)" if item.method == chosen else " (baseline)" if item is found.baseline else ""
         name = item.method.strategy.brief + mark
         label = f"{name}, rank {item.rank}" if name in series else name
-        series[label] = tuple(item.estimates[where, IOU] for where in conditions)
+        series[label] = tuple(item.estimates[where, figure] for where in conditions)
     labels = tuple(short.get(where, where) for where in conditions)
-    yield Curves(f"{found.task.name}_iou", "IoU under each condition", labels, series, "IoU", "condition", chance=None)
+    title = f"{_titled(figure)} under each condition"
+    key = f"{found.task.name}_{figure}"
+    yield Curves(key, title, labels, series, FIGURES[figure], "condition", chance=None)
+
+
+def _titled(figure: str) -> str:
+    words = FIGURES[figure]
+    return words[0].upper() + words[1:]
 
 
 def _parts(found: Differences, part: str) -> Table | None:
@@ -190,6 +203,7 @@ def _parts(found: Differences, part: str) -> Table | None:
         best[item.method.brief_parts[part]] = (held[0], held[1] + 1)
     if len(best) < 2:
         return None
+    figure = found.task.rank_by
     return Table(
         f"{found.task.name}_by_{part}",
         f"The best method of each {PARTS[part].removesuffix('s')}",
@@ -197,7 +211,7 @@ def _parts(found: Differences, part: str) -> Table | None:
             Column("part", PARTS[part]),
             Column("methods", "methods", "int"),
             Column("rank", "best rank", "int"),
-            Column("iou", "its IoU", "estimate", "high"),
+            Column(figure, f"its {FIGURES[figure]}", "estimate", "high"),
             Column("recall", "its spots found", "estimate", "high"),
         ),
         tuple(
@@ -205,7 +219,7 @@ def _parts(found: Differences, part: str) -> Table | None:
                 "part": value,
                 "methods": count,
                 "rank": item.rank,
-                "iou": item.iou,
+                figure: item.estimates[ALL, figure],
                 "recall": item.estimates[ALL, "recall"],
             }
             for value, (item, count) in best.items()
@@ -218,7 +232,7 @@ def _kinds(found: Differences) -> Table:
     kinds = list(dict.fromkeys(kind for item in shown for kind in item.kinds))
     return Table(
         f"{found.task.name}_kinds",
-        "IoU by kind of change",
+        f"{_titled(found.task.rank_by)} by kind of change",
         (Column("method", "method"), *(Column(f"kind_{kind}", kind, "estimate", "high") for kind in kinds)),
         tuple(
             {"method": item.method.brief, **{f"kind_{kind}": value for kind, value in item.kinds.items()}}

@@ -280,7 +280,9 @@ class DifferenceTask(Frozen):
         baseline: the method that the chosen one is held against; always asked.
         subsets: wildcards over kinds of change.
         split: the split that is tested.
-        calibration: the split that a method is chosen on, by mean IoU over all conditions; None chooses none.
+        rank_by: the figure that ranks and chooses, over all conditions: ``iou`` of the mask, or ``agreement`` of the
+            regions with the spots, where their number and places matter more than their outlines.
+        calibration: the split that a method is chosen on; None chooses none.
         chosen_by: name of an earlier difference task whose choice is reported here.
         degradations: of the second image, as distractors.
     """
@@ -292,6 +294,7 @@ class DifferenceTask(Frozen):
     baseline: BaselineSpec = BaselineSpec()
     subsets: tuple[str, ...] = ("*",)
     split: Literal["val", "test"] = "test"
+    rank_by: Literal["iou", "agreement"] = "iou"
     calibration: Literal["val"] | None = "val"
     chosen_by: str | None = None
     degradations: tuple[DegradationId, ...] = ("none",)

@@ -21,8 +21,8 @@ from harness.store.cells import CellStore
 ALL = "all conditions"
 """Stands for the mean over a task's conditions."""
 
-IOU, PIXEL_AP, POINTING, RECALL, PRECISION, FALSE_REGIONS = (
-    *("iou", "pixel_ap", "pointing", "recall", "precision", "false_regions"),
+IOU, PIXEL_AP, POINTING, RECALL, PRECISION, AGREEMENT, FALSE_REGIONS = (
+    *("iou", "pixel_ap", "pointing", "recall", "precision", "agreement", "false_regions"),
 )
 
 FIGURES: Mapping[str, str] = {
@@ -31,11 +31,13 @@ FIGURES: Mapping[str, str] = {
     POINTING: "pointing game",
     RECALL: "spots found",
     PRECISION: "regions right",
+    AGREEMENT: "agreement",
     FALSE_REGIONS: "regions where nothing changed",
 }
 """Every figure by its key: means over pairs in which something changed; ``recall`` is the share of all spots that a
-region's peak points at and ``precision`` the share of all regions whose peak does so; ``false_regions`` the mean number
-of regions in pairs in which nothing changed."""
+region's peak points at and ``precision`` the share of all regions whose peak does so; ``agreement`` the share of all
+spots and regions together that is found or right, 1 where the regions are the spots, over all pairs; ``false_regions``
+the mean number of regions in pairs in which nothing changed."""
 
 Floats = NDArray[np.float64]
 
@@ -46,9 +48,10 @@ class MethodFigures:
 
     Attributes:
         method: which.
-        rank: by mean IoU over all conditions; methods that a paired bootstrap (Holm, 5 %) can't tell apart share one.
+        rank: by the task's figure over all conditions; methods that a paired bootstrap (Holm, 5 %) can't tell apart
+            share one.
         estimates: by condition, or ALL, and figure; intervals by bootstrap clustered by source.
-        kinds: IoU over all conditions, by kind of change.
+        kinds: the task's figure over all conditions, by kind of change.
         seconds: median time of a map; nan where none was drawn.
     """
 
@@ -58,11 +61,6 @@ class MethodFigures:
     kinds: Mapping[str, Estimate]
     seconds: float
 
-    @property
-    def iou(self) -> Estimate:
-        """Mean IoU over all conditions."""
-        return self.estimates[ALL, IOU]
-
 
 @dataclass(frozen=True)
 class Choice:
@@ -71,12 +69,12 @@ class Choice:
     Attributes:
         method: which.
         on: where: a split of this task's pairs, or the name of another task.
-        iou: there, over all conditions; None where another task chose.
+        score: the task's figure there, over all conditions; None where another task chose.
     """
 
     method: Method
     on: str
-    iou: Estimate | None
+    score: Estimate | None
 
 
 @dataclass(frozen=True)
@@ -85,12 +83,12 @@ class Gain:
 
     Attributes:
         condition: or ALL.
-        iou: difference of mean IoU with a paired bootstrap interval.
+        gain: difference of the task's figure with a paired bootstrap interval.
         p: of no difference, Holm-adjusted over the conditions.
     """
 
     condition: str
-    iou: Estimate
+    gain: Estimate
     p: float
 
 
@@ -171,7 +169,7 @@ def evaluate_differences(
     if task.calibration:
         held = [method for method in known if _measured(frames[task.calibration], method.id)]
         if held:
-            choice = _choose(_Table(frames[task.calibration], held, resamples, seed), task.calibration)
+            choice = _choose(_Table(frames[task.calibration], held, resamples, seed), task)
     ranked = _ranked(table, task)
     baseline = next((item for item in ranked if item.method == task.baseline.method()), None)
     gains = _gains(table, task, choice, baseline) if choice and baseline else ()
@@ -233,6 +231,8 @@ class _Table:
         self.below[RECALL] = np.nan_to_num(spots)
         self.above[PRECISION] = np.where(changed, np.nan_to_num(right), 0)
         self.below[PRECISION] = np.where(changed, np.nan_to_num(regions), 0)
+        self.above[AGREEMENT] = np.nan_to_num(found) + np.nan_to_num(right)
+        self.below[AGREEMENT] = np.nan_to_num(spots) + np.nan_to_num(regions)
         self.above[FALSE_REGIONS] = np.where(spots == 0, np.nan_to_num(regions), 0)
         self.below[FALSE_REGIONS] = ((spots == 0) & ~np.isnan(regions)).astype(np.float64)
         self.seconds = laid_out("seconds")
@@ -269,20 +269,21 @@ def _ratio(above: Floats, below: Floats) -> Floats:
         return np.asarray(np.where(below > 0, above / below, np.nan))
 
 
-def _choose(table: _Table, split: str) -> Choice:
-    """Return the method of the largest mean IoU; the first of equals."""
-    best = int(np.nanargmax(table.values(IOU, table.where())))
-    return Choice(table.methods[best], split, table.estimates(IOU, table.where())[best])
+def _choose(table: _Table, task: DifferenceTask) -> Choice:
+    """Return the method of the task's largest figure; the first of equals."""
+    best = int(np.nanargmax(table.values(task.rank_by, table.where())))
+    return Choice(table.methods[best], str(task.calibration), table.estimates(task.rank_by, table.where())[best])
 
 
 def _ranked(table: _Table, task: DifferenceTask) -> tuple[MethodFigures, ...]:
-    draws = table.draws(IOU, table.where())
+    figure = task.rank_by
+    draws = table.draws(figure, table.where())
     p = pairwise(draws.shape[1], lambda i, j: bootstrap_p(draws[:, i] - draws[:, j], table.clusters))
-    ranks = ranks_with_ties([float(value) for value in table.values(IOU, table.where())], p)
+    ranks = ranks_with_ties([float(value) for value in table.values(figure, table.where())], p)
     places = (ALL, *task.degradations)
     columns = {(place, name): table.estimates(name, table.where(place)) for place in places for name in FIGURES}
     changed = table.kinds[(table.below[IOU] > 0).any(axis=1)]
-    kinds = {kind: table.estimates(IOU, table.where(kind=kind)) for kind in sorted(set(changed))}
+    kinds = {kind: table.estimates(figure, table.where(kind=kind)) for kind in sorted(set(changed))}
     rows = [
         MethodFigures(
             method=method,
@@ -293,7 +294,7 @@ def _ranked(table: _Table, task: DifferenceTask) -> tuple[MethodFigures, ...]:
         )
         for place, method in enumerate(table.methods)
     ]
-    return tuple(sorted(rows, key=lambda row: (row.rank, -row.iou.value, row.method.id)))
+    return tuple(sorted(rows, key=lambda row: (row.rank, -row.estimates[ALL, figure].value, row.method.id)))
 
 
 def _gains(table: _Table, task: DifferenceTask, choice: Choice, baseline: MethodFigures) -> tuple[Gain, ...]:
@@ -301,12 +302,12 @@ def _gains(table: _Table, task: DifferenceTask, choice: Choice, baseline: Method
     if choice.method == baseline.method:
         return ()
     ours, theirs = (table.methods.index(method) for method in (choice.method, baseline.method))
-    found = []
+    figure, found = task.rank_by, []
     for place in (ALL, *task.degradations):
         rows = table.where(place)
-        values, draws = table.values(IOU, rows), table.draws(IOU, rows)
+        values, draws = table.values(figure, rows), table.draws(figure, rows)
         drawn = draws[:, ours] - draws[:, theirs]
-        count = int((table.below[IOU][rows][:, ours] > 0).sum())
+        count = int((table.below[figure][rows][:, ours] > 0).sum())
         gain = Estimate.of(float(values[ours] - values[theirs]), bootstrap_interval(drawn), count)
         found.append((place, gain, bootstrap_p(drawn, table.clusters)))
     adjusted = holm([p for _, _, p in found])

@@ -36,6 +36,44 @@ def test_two_changes_are_two_regions(metric: str) -> None:
         assert (abs(row - 28) < 3 and abs(column - 40) < 3) or (abs(row - 62) < 3 and abs(column - 92) < 3)
 
 
+@pytest.mark.parametrize("radius", [1, 3])
+def test_tolerance_is_the_range_of_the_other_image_around_a_pixel(radius: int) -> None:
+    a, b = RANDOM.random((2, 24, 31, 3)).astype(np.float32)
+    expected = np.zeros((24, 31))
+    for row in range(radius, 24 - radius):
+        for column in range(radius, 31 - radius):
+            around = np.s_[row - radius : row + radius + 1, column - radius : column + radius + 1]
+            for one, other in ((a, b), (b, a)):
+                low, high = other[around].min(axis=(0, 1)), other[around].max(axis=(0, 1))
+                left = np.maximum(one[row, column] - high, low - one[row, column]).max()
+                expected[row, column] = max(expected[row, column], left)
+    found = difference(a, b, strategy=f"tolerant radius={radius}", postprocess="identity")
+    np.testing.assert_allclose(found.map, expected, atol=1e-6)
+
+
+def test_tolerance_overlooks_a_shift_and_sees_a_spot() -> None:
+    a = RANDOM.integers(50, 200, (64, 64, 3), dtype=np.uint8).repeat(2, axis=0).repeat(2, axis=1)
+    moved = np.roll(a, (1, -1), axis=(0, 1))
+    steps = "level at=0.1 + cleanup specks=5"
+    assert not difference(a, moved, strategy="tolerant", postprocess=steps).regions
+    moved[40:46, 50:56] = 255
+    (spot,) = difference(a, moved, strategy="tolerant", postprocess=steps).regions
+    assert spot.box == (40, 50, 46, 56)
+    assert difference(a, moved, postprocess=steps).map.mean() > 0.1
+
+
+def test_a_level_means_the_same_in_every_picture_and_specks_are_counted_in_pixels() -> None:
+    a = np.zeros((80, 100))
+    b = a.copy()
+    b[10, 10:14] = 0.3
+    b[40:42, 60:63] = 0.3
+    b[60:70, 20:30] = 0.1
+    steps = "level at=0.2 + cleanup specks={} close=0 area=0"
+    kept = {specks: len(difference(a, b, postprocess=steps.format(specks)).regions) for specks in (0, 4, 5, 7)}
+    assert kept == {0: 2, 4: 2, 5: 1, 7: 0}
+    assert not difference(a, a, postprocess="level at=0").regions
+
+
 def test_signed_channels_do_not_cancel() -> None:
     a = np.full((16, 16, 3), 0.5)
     b = a + np.array([0.2, -0.2, 0.0])

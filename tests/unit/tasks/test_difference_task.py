@@ -67,9 +67,9 @@ def test_means_over_pairs_and_conditions(tmp_path: Path) -> None:
     assert [item.rank for item in found.methods] == [1, 2, 3]
     best = found.methods[0]
     assert best.estimates["none", "iou"].value == pytest.approx(0.715)
-    assert best.iou.value == pytest.approx(0.615)
-    assert best.iou.low < best.iou.value < best.iou.high
-    assert best.iou.n == 24
+    assert best.estimates[ALL, "iou"].value == pytest.approx(0.615)
+    assert best.estimates[ALL, "iou"].low < best.estimates[ALL, "iou"].value < best.estimates[ALL, "iou"].high
+    assert best.estimates[ALL, "iou"].n == 24
     assert best.estimates[ALL, "pixel_ap"].value == 0.5
     assert best.estimates[ALL, "pointing"].value == 0.5
     assert (best.estimates[ALL, "recall"].value, best.estimates[ALL, "precision"].value) == (0.5, 0.5)
@@ -83,7 +83,7 @@ def test_pairs_without_changes_tell_of_false_regions_alone(tmp_path: Path) -> No
     before = bench.found()
     after = bench.put("test", "same", {PLAIN: 0.0, GOOD: 0.0, ODD: 0.0}, spots=0).found()
     for one, two in zip(before.methods, after.methods, strict=True):
-        assert one.iou.value == two.iou.value
+        assert one.estimates[ALL, "iou"].value == two.estimates[ALL, "iou"].value
         assert one.estimates[ALL, "precision"] == two.estimates[ALL, "precision"]
         assert list(two.kinds) == ["moved"]
     figures = {item.method: item.estimates[ALL, "false_regions"].value for item in after.methods}
@@ -96,19 +96,37 @@ def test_the_choice_is_made_on_other_pairs(tmp_path: Path) -> None:
     found = bench.put("val", "moved", {PLAIN: 0.4, GOOD: 0.5, ODD: 0.6}).found()
     assert found.choice is not None
     assert (found.choice.method, found.choice.on) == (ODD, "val")
-    assert found.choice.iou is not None
-    assert found.choice.iou.value == pytest.approx(0.515)
+    assert found.choice.score is not None
+    assert found.choice.score.value == pytest.approx(0.515)
     assert [gain.condition for gain in found.gains] == [ALL, *CONDITIONS]
     for gain in found.gains:
-        assert [gain.iou.value, gain.iou.low, gain.iou.high] == pytest.approx([0.1] * 3)
+        assert [gain.gain.value, gain.gain.low, gain.gain.high] == pytest.approx([0.1] * 3)
         assert gain.p < 0.05
+
+
+def test_a_task_may_rank_by_how_regions_and_spots_agree(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, rank_by="agreement").put("test", "moved", {PLAIN: 0.4, GOOD: 0.7, ODD: 0.5})
+    bench.put("test", "same", {PLAIN: 0.4, GOOD: 0.7, ODD: 0.5}, spots=0)
+    found = bench.put("val", "moved", {PLAIN: 0.4, GOOD: 0.7, ODD: 0.6}).found()
+    assert found.choice is not None
+    assert found.choice.method == ODD
+    assert found.choice.score is not None
+    assert found.choice.score.value == pytest.approx(4 / 5)  # 2 of 2 spots, 2 of 3 regions
+    assert [item.method for item in found.methods] == [ODD, GOOD, PLAIN]
+    agreement = [item.estimates[ALL, "agreement"].value for item in found.methods]
+    assert agreement == pytest.approx([4 / (5 + 3), 2 / (4 + 2), 0])  # regions where nothing changed count
+    assert found.gains[0].gain.value == pytest.approx(1 / 2)
+    sections = tuple(difference_sections(found, (), many=False))
+    tables = {block.name: block for section in sections for block in section.blocks if isinstance(block, Table)}
+    assert tables["difference_gains"].title.startswith("Agreement of the chosen method")
+    assert "agreement" in tables["difference_gains"].rows[0]
 
 
 def test_another_task_chooses(tmp_path: Path) -> None:
     bench = Bench(tmp_path, calibration=None, chosen_by="other").put("test", "moved", {PLAIN: 0.4, GOOD: 0.7, ODD: 0.5})
     found = bench.found(ODD)
     assert found.choice is not None
-    assert (found.choice.method, found.choice.on, found.choice.iou) == (ODD, "other", None)
+    assert (found.choice.method, found.choice.on, found.choice.score) == (ODD, "other", None)
     assert [(item.spots, item.found, item.regions, item.right) for item in found.pairs] == [(2, 2, 3, 2)] * 12
     assert bench.found(parse_method("gradient")).choice is None
 
@@ -117,8 +135,8 @@ def test_a_method_that_fails_where_it_is_hard_gains_nothing_by_it(tmp_path: Path
     bench = Bench(tmp_path).put("test", "easy", {PLAIN: 0.8, GOOD: 0.75, ODD: 0.5})
     found = bench.put("test", "hard", {PLAIN: 0.4, ODD: 0.3}).found()
     assert [item.method for item in found.methods] == [PLAIN, GOOD, ODD]
-    assert found.methods[1].iou.value == pytest.approx((0.75 + 0.015 - 0.1) / 2)
-    assert {item.iou.n for item in found.methods} == {48}
+    assert found.methods[1].estimates[ALL, "iou"].value == pytest.approx((0.75 + 0.015 - 0.1) / 2)
+    assert {item.estimates[ALL, "iou"].n for item in found.methods} == {48}
 
 
 def test_failures_are_counted_and_left_out(tmp_path: Path) -> None:
