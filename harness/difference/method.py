@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -16,6 +17,9 @@ from harness.difference.register import REGISTRATIONS, Registered, Registration
 from harness.difference.strategies import STRATEGIES, Cam, GradCam, Map, Strategy
 from harness.errors import ImageError, SuiteError, problem
 from harness.named import THEN, read_named
+
+LEAK = 3
+"""Pixels that resampling and pre-processors carry what is made up for the unknown into the known."""
 
 BETWEEN = " | "
 """Between the parts of a method's id."""
@@ -170,7 +174,7 @@ def check_sizes(a: Planes, b: Planes) -> None:
 
 
 def draw(a: Planes, b: Planes, registered: Registered, strategy: Strategy, cams: Mapping[str, Cam]) -> Map:
-    """Return the map of two pre-processed images; 0 where nothing is known of the second.
+    """Return the map of two pre-processed images; 0 where nothing is known of the second, and :data:`LEAK` around it.
 
     Raises:
         ImageError: ``not_finite``: a model's answers are no numbers.
@@ -179,4 +183,7 @@ def draw(a: Planes, b: Planes, registered: Registered, strategy: Strategy, cams:
     if not np.isfinite(values).all():
         do = "Check the model, or take another strategy"
         raise ImageError("not_finite", problem(f"map of {strategy.id}", "finite values", "others", do))
-    return values if registered.known.all() else np.where(registered.known, values, np.float32(0))
+    if registered.known.all():
+        return values
+    around = cv2.erode(registered.known.astype(np.uint8), np.ones((3, 3), np.uint8), iterations=LEAK)
+    return np.where(around > 0, values, np.float32(0))

@@ -51,14 +51,14 @@ class Strategy(Named):
         """Return the map of two pre-processed images; all zero where they are equal."""
 
 
-def _check_weights(strategy: Difference | Gradient) -> Difference | Gradient:
+def _check_weights(strategy: MetricMap | Gradient) -> MetricMap | Gradient:
     weights = strategy.weights or ""
     if (strategy.metric == "lpips") != bool(weights) or weights != "".join(weights.split()):
         raise ValueError("`weights` just where the metric is lpips: squeeze, or squeeze:FILE without blanks")
     return strategy
 
 
-class Difference(Strategy):
+class MetricMap(Strategy):
     """A metric's own map, pixel by pixel.
 
     Attributes:
@@ -173,7 +173,7 @@ class GradCam(Strategy):
         return np.asarray(np.abs(before - after))
 
 
-STRATEGIES: dict[str, type[Strategy]] = {kind.name: kind for kind in (Difference, Tolerant, Gradient, GradCam)}
+STRATEGIES: dict[str, type[Strategy]] = {kind.name: kind for kind in (MetricMap, Tolerant, Gradient, GradCam)}
 """Strategies by name; a new one is a class and its entry here."""
 
 

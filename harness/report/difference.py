@@ -22,7 +22,7 @@ _INTRO = (
     " regions. IoU is that of its mask with the pixels that changed. A spot is found where the peak of a region points"
     " at it (within a hundredth of the shorter side), and a region is right where its peak points at a spot. Conditions"
     " are what was done to the second image. Intervals are 95 %, by bootstrap over the pictures that pairs are made of;"
-    " agreement is the share of all spots and regions that is found or right: 1 where the regions are the spots;"
+    " agreement is 1 where every spot has one region and there are no others;"
     " methods that can't be told apart (paired bootstrap, Holm) share a rank."
 )
 

@@ -15,7 +15,7 @@ from harness.difference.method import (
     parse_strategy,
     postprocess_id,
 )
-from harness.difference.postprocess import parse_postprocess
+from harness.difference.postprocess import IDENTITY, parse_postprocess
 from harness.difference.strategies import GradCam
 from harness.frozen import Frozen
 from harness.spec.words import canonical
@@ -97,6 +97,8 @@ class MethodsSpec(Frozen):
             values = getattr(self, name)
             if len(set(values)) != len(values):
                 raise ValueError(f"`{name}` names the same one twice")
+        if IDENTITY in self.postprocess:
+            raise ValueError("`postprocess: identity` marks nothing: name a threshold, as in `otsu`")
         return self
 
     def methods(self) -> list[Method]:
@@ -118,6 +120,12 @@ class BaselineSpec(Frozen):
     preprocess: PreprocessId = "identity"
     postprocess: PostprocessId = "otsu"
     registration: RegistrationId = "none"
+
+    @model_validator(mode="after")
+    def _marks(self) -> BaselineSpec:
+        if self.postprocess == IDENTITY:
+            raise ValueError("`postprocess: identity` marks nothing: name a threshold, as in `otsu`")
+        return self
 
     def method(self) -> Method:
         """Return it."""

@@ -122,5 +122,5 @@ def join(parts: Iterable[Answers], heads: int) -> Answers:
 
 def hashed(names: pa.ChunkedArray) -> Ids:
     """Return 64 bits for each name: 8 bytes an image, whatever its path is."""
-    digests = (hashlib.blake2b(name.as_py().encode(), digest_size=8).digest() for name in names)
+    digests = (hashlib.blake2b(name.encode(), digest_size=8).digest() for name in names.to_pylist())
     return np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +25,9 @@ from harness.stats.bootstrap import bootstrap
 from harness.store.cells import CellStore
 from harness.tasks.answers import Answers, Floats, Outcomes, counted, join, read_answers
 from harness.tasks.thresholds import choose
+
+ABREAST = 4
+"""Models whose figures are computed at once: the answers of so many are in memory."""
 
 NO_OUTCOMES = Outcomes(np.zeros(0, np.uint64), np.zeros(0, bool))
 
@@ -197,16 +201,10 @@ def evaluate(
         DataError: a threshold's calibration split lacks a class.
     """
     generators, reals = tested_subsets(task, infos)
-    detectors: list[Detector] = []
-    failures: Counter[str] = Counter()
-    for model in dict.fromkeys(cell.model for cell in cells):
+
+    def of_model(model: str, mine: Sequence[Cell]) -> tuple[list[Detector], Counter[str]]:
         card = cards[model]
-        answers = {
-            (cell.split, cell.degradation, cell.subset): read_answers(store, cell, card)
-            for cell in cells
-            if cell.model == model
-        }
-        failures += counted(item.failures for item in answers.values())
+        answers = {(cell.split, cell.degradation, cell.subset): read_answers(store, cell, card) for cell in mine}
         tested = {
             (condition, generator): join(
                 (answers[task.split, condition, subset] for subset in (*reals_for(generator, set(reals)), generator)),
@@ -215,7 +213,18 @@ def evaluate(
             for condition in conditions(task)
             for generator in generators
         }
-        detectors += _detectors(task, model, card, tested, answers, infos, resamples, seed)
+        failures = counted(item.failures for item in answers.values())
+        return list(_detectors(task, model, card, tested, answers, infos, resamples, seed)), failures
+
+    by_model: dict[str, list[Cell]] = {}
+    for cell in cells:
+        by_model.setdefault(cell.model, []).append(cell)
+    detectors: list[Detector] = []
+    failures: Counter[str] = Counter()
+    with ThreadPoolExecutor(ABREAST, thread_name_prefix="figures") as pool:
+        for found, failed in pool.map(of_model, by_model, by_model.values()):
+            detectors += found
+            failures += failed
     return Detection(
         task,
         _ordered(generators, detectors),

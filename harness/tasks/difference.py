@@ -35,9 +35,9 @@ FIGURES: Mapping[str, str] = {
     FALSE_REGIONS: "regions where nothing changed",
 }
 """Every figure by its key: means over pairs in which something changed; ``recall`` is the share of all spots that a
-region's peak points at and ``precision`` the share of all regions whose peak does so; ``agreement`` the share of all
-spots and regions together that is found or right, 1 where the regions are the spots, over all pairs; ``false_regions``
-the mean number of regions in pairs in which nothing changed."""
+region's peak points at and ``precision`` the share of all regions whose peak does so; ``agreement`` how far
+regions and spots are the same, 2 m / (spots + regions) over all pairs, with m spots that have a region each;
+``false_regions`` the mean number of regions in pairs in which nothing changed."""
 
 Floats = NDArray[np.float64]
 
@@ -231,7 +231,7 @@ class _Table:
         self.below[RECALL] = np.nan_to_num(spots)
         self.above[PRECISION] = np.where(changed, np.nan_to_num(right), 0)
         self.below[PRECISION] = np.where(changed, np.nan_to_num(regions), 0)
-        self.above[AGREEMENT] = np.nan_to_num(found) + np.nan_to_num(right)
+        self.above[AGREEMENT] = 2 * np.nan_to_num(np.minimum(found, right))
         self.below[AGREEMENT] = np.nan_to_num(spots) + np.nan_to_num(regions)
         self.above[FALSE_REGIONS] = np.where(spots == 0, np.nan_to_num(regions), 0)
         self.below[FALSE_REGIONS] = ((spots == 0) & ~np.isnan(regions)).astype(np.float64)

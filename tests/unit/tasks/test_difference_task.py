@@ -111,7 +111,7 @@ def test_a_task_may_rank_by_how_regions_and_spots_agree(tmp_path: Path) -> None:
     assert found.choice is not None
     assert found.choice.method == ODD
     assert found.choice.score is not None
-    assert found.choice.score.value == pytest.approx(4 / 5)  # 2 of 2 spots, 2 of 3 regions
+    assert found.choice.score.value == pytest.approx(4 / 5)  # 2 spots, each with a region of the 3
     assert [item.method for item in found.methods] == [ODD, GOOD, PLAIN]
     agreement = [item.estimates[ALL, "agreement"].value for item in found.methods]
     assert agreement == pytest.approx([4 / (5 + 3), 2 / (4 + 2), 0])  # regions where nothing changed count
@@ -120,6 +120,14 @@ def test_a_task_may_rank_by_how_regions_and_spots_agree(tmp_path: Path) -> None:
     tables = {block.name: block for section in sections for block in section.blocks if isinstance(block, Table)}
     assert tables["difference_gains"].title.startswith("Agreement of the chosen method")
     assert "agreement" in tables["difference_gains"].rows[0]
+
+
+@pytest.mark.parametrize(
+    "part", [{"methods": {"postprocess": ["otsu", "identity"]}}, {"baseline": {"postprocess": "identity"}}]
+)
+def test_a_method_that_marks_nothing_is_refused(part: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="marks nothing: name a threshold"):
+        DifferenceTask.model_validate({"kind": "difference", "pairs": {"table": "pairs.csv"}, **part})
 
 
 def test_another_task_chooses(tmp_path: Path) -> None:
