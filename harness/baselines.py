@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, TypeAdapter, ValidationError
 
 from harness.card import Card
 from harness.errors import RunInvalid, StoreError, problem
@@ -23,13 +23,33 @@ COPY = "Copy the run with its records: harness baseline RUN --to DIR"
 """What to do where a run.json came alone."""
 
 
+class _Task(BaseModel):
+    """What is read of a task; kinds read the rest."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str
+    kind: str
+    data: str = ""
+
+
+class _Resampling(BaseModel):
+    """What is read of a suite beside its tasks."""
+
+    resamples: Annotated[int, Field(ge=1, le=20_000)]
+    seed: NonNegativeInt
+
+
+_TASKS = TypeAdapter(tuple[_Task, ...])
+
+
 @dataclass(frozen=True)
 class Side:
     """One of two runs that are compared.
 
     Attributes:
         info: what its run.json holds.
-        root: folder that holds its records.
+        root: folder that holds its records, where they are not at a URL.
     """
 
     info: RunInfo
@@ -38,12 +58,39 @@ class Side:
     @property
     def answers(self) -> CellStore:
         """What models answered of images."""
-        return RunStore(self.root).cells
+        return self.records.cells
+
+    @property
+    def records(self) -> RunStore:
+        """Where its records are."""
+        return RunStore(self.root, self.info.records)
+
+    @property
+    def place(self) -> Path | str:
+        """What tells it from other places of records: the URL, or the folder with no link in its path."""
+        return self.info.records or self.root.resolve()
 
     @property
     def tasks(self) -> dict[str, dict[str, Any]]:
-        """What its suite says of each task, by name."""
-        return {task["name"]: task for task in self.info.spec["tasks"]}
+        """What its suite says of each task, by name.
+
+        Raises:
+            StoreError: its run.json says nothing of the sort.
+        """
+        try:
+            found = _TASKS.validate_python(self.info.spec.get("tasks"))
+        except ValidationError as error:
+            raise self._unlike("tasks with a name and a kind", error) from error
+        return {task.name: task.model_dump() for task in found}
+
+    @property
+    def resampling(self) -> tuple[int, int]:
+        """How many resamples its intervals are of, and their seed. Raises StoreError where run.json does not say."""
+        try:
+            said = _Resampling.model_validate(self.info.spec)
+        except ValidationError as error:
+            raise self._unlike("a suite with resamples and a seed", error) from error
+        return said.resamples, said.seed
 
     def models(self, task: str) -> list[str]:
         """Return the models that a task's cells ask, in the cells' order."""
@@ -59,7 +106,15 @@ class Side:
         if model not in self.info.cards:
             do = f"Run it again, which asks nothing twice: harness run {self.info.suite}"
             raise StoreError(problem(f"run {self.info.id}", f"the card of {model}", "none", do))
-        return Card.model_validate(self.info.cards[model])
+        try:
+            return Card.model_validate(self.info.cards[model])
+        except ValidationError as error:
+            raise self._unlike(f"a card of {model}", error) from error
+
+    def _unlike(self, expected: str, error: ValidationError) -> StoreError:
+        first = error.errors(include_url=False)[0]
+        got = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        return StoreError(problem(f"run.json of run {self.info.id}", expected, got, "Run the suite again"))
 
     def check_finished(self) -> None:
         """Refuse a run that has not ended, with StoreError."""
@@ -127,16 +182,20 @@ def write_baseline(side: Side, folder: Path) -> int:
     if folder.resolve() == side.root.resolve():
         raise StoreError(problem(str(folder), "another folder than the run's", "the same", "Name another folder"))
     keys = sorted(set(side.info.cells.values()))
-    stores = [(CellStore(side.root / name), CellStore(folder / name)) for name in STORES]
-    size = sum(kept.size(key) for kept, _ in stores for key in keys)
+    kept = side.records
+    stores = [(mine, CellStore(folder / name)) for mine, name in zip((kept.cells, kept.loads), STORES, strict=True)]
+    size = sum(mine.size(key) for mine, _ in stores for key in keys)
     if not size:
-        raise StoreError(problem(f"run {side.info.id}", f"records below {side.root}", "none", COPY))
-    for kept, written in stores:
+        raise StoreError(
+            problem(f"run {side.info.id}", f"records below {side.info.records or side.root}", "none", COPY)
+        )
+    for mine, written in stores:
         for key in keys:
-            kept.copy(key, written)
-    write_atomic(folder / RUN, (side.info.model_dump_json(indent=1) + "\n").encode())
-    for kept, written in stores:
-        _remove_others(written, kept, frozenset(keys))
+            mine.copy(key, written)
+    info = side.info.model_copy(update={"records": None})
+    write_atomic(folder / RUN, (info.model_dump_json(indent=1) + "\n").encode())
+    for mine, written in stores:
+        _remove_others(written, mine, frozenset(keys))
     return size
 
 
@@ -144,7 +203,7 @@ def _remove_others(written: CellStore, kept: CellStore, keys: frozenset[str]) ->
     """Remove the parts that are of other cells, or that the run's own cells do not have."""
     for path in list(written.parts()):
         cell = path.parent
-        if cell.name not in keys or not (kept.root / path.relative_to(written.root)).is_file():
+        if cell.name not in keys or path.name not in kept.part_names(cell.name):
             path.unlink()
             for empty in (cell, cell.parent):
                 if not any(empty.iterdir()):

@@ -9,14 +9,24 @@ from concurrent.futures import FIRST_COMPLETED as FIRST
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.data.sample import Dataset, Sample
-from harness.errors import NOT_FINITE, EndpointBadAnswer, EndpointError, EndpointUnavailable, ImageError, problem
+from harness.errors import (
+    NOT_FINITE,
+    EndpointBadAnswer,
+    EndpointDenied,
+    EndpointError,
+    EndpointInsecure,
+    EndpointTimeout,
+    EndpointUnavailable,
+    ImageError,
+    problem,
+)
 from harness.events import Events
 from harness.images import decode
 from harness.images.degrade import degrade
@@ -30,7 +40,12 @@ FLUSH_S = 5.0
 """Answers are on disk at most so many seconds after they came."""
 
 GIVE_UP = 3
-"""Chunks in a row that may find an endpoint unavailable, each after all its retries."""
+"""Chunks in a row that may find an endpoint away, each after all its retries."""
+
+AWAY = frozenset(
+    f"endpoint:{kind.reason}" for kind in (EndpointUnavailable, EndpointTimeout, EndpointDenied, EndpointInsecure)
+)
+"""Failures that say something of an endpoint, not of what it was asked."""
 
 Prepared = dict[tuple[str, Preprocess], "NDArray[Any] | ImageError"]
 
@@ -56,29 +71,42 @@ def answer(
     events: Events,
     decoders: int = 2,
     clock: Callable[[], float] = time.monotonic,
+    span: range | None = None,
+    flush_s: float = FLUSH_S,
 ) -> None:
     """Answer every open position of the cells; records are on disk when this returns or raises.
 
     Images of one subset are decoded once for all its cells. A cell's images are answered in chunks of
     ``cell.batch`` at fixed positions, so that what was answered before never changes a batch.
 
+    Args:
+        cells: what is asked.
+        models, datasets: by name.
+        store: where records go.
+        seed: the suite's; a degradation draws from it and the image's path.
+        events: receives progress.
+        decoders: threads that decode.
+        clock: seconds.
+        span: the only positions that are asked; whole chunks of every cell.
+        flush_s: answers are on disk at most so many seconds after they came.
+
     Raises:
         EndpointUnavailable: an endpoint stayed away for :data:`GIVE_UP` chunks in a row.
         StoreError: the disk refuses.
     """
-    total = sum(cell.images for cell in cells)
+    total = sum(_within(cell, span) for cell in cells)
     events.begin("answering", total, "answers")
     done = 0
     cells_done = 0
     try:
-        for group, works, cached in _groups(cells, models, datasets, store):
+        for group, works, cached in _groups(cells, models, datasets, store, span):
             done += cached
             cells_done += sum(not work.open.any() for work in works)
             events.advance(done, total, f"{cells_done}/{len(cells)} cells")
             todo = [work for work in works if work.open.any()]
             if not todo:
                 continue
-            lane = _Lane(todo, store, clock)
+            lane = _Lane(todo, store, clock, flush_s)
             with lane:
                 for answered in lane.run(datasets[group.data], group, seed, decoders):
                     done += answered
@@ -89,22 +117,34 @@ def answer(
         events.end()
 
 
-def _images_of(cell: Cell) -> tuple[Any, ...]:
+def _within(cell: Cell, span: range | None) -> int:
+    """Return how many images of a cell lie in a span."""
+    return cell.images if span is None else len(range(span.start, min(span.stop, cell.images)))
+
+
+def images_of(cell: Cell) -> tuple[Any, ...]:
+    """Return what tells the cell's images from those of cells over others."""
     return (cell.data, cell.split, cell.subset, cell.sample.per_subset or 0, cell.sample.seed)
 
 
 def _groups(
-    cells: Sequence[Cell], models: Mapping[str, Model], datasets: Mapping[str, Dataset], store: CellStore
+    cells: Sequence[Cell],
+    models: Mapping[str, Model],
+    datasets: Mapping[str, Dataset],
+    store: CellStore,
+    span: range | None,
 ) -> Iterator[tuple[Cell, list[_Work], int]]:
     """Yield cells over the same images together, with how many of their answers are on disk already."""
     unique = {cell.key: cell for cell in cells}
-    duplicates = sum(cell.images for cell in cells) - sum(cell.images for cell in unique.values())
-    for _, members in groupby(sorted(unique.values(), key=_images_of), key=_images_of):
+    duplicates = sum(_within(cell, span) for cell in cells) - sum(_within(cell, span) for cell in unique.values())
+    for _, members in groupby(sorted(unique.values(), key=images_of), key=images_of):
         works, cached = [], duplicates
         duplicates = 0
         for cell in members:
-            open_positions = open_chunks(store.answered(cell.key), cell.images, cell.batch)
-            cached += cell.images - int(open_positions.sum())
+            open_positions = open_chunks(store.answered(cell.key, span), cell.images, cell.batch)
+            if span is not None:
+                open_positions[: span.start] = open_positions[span.stop :] = False
+            cached += _within(cell, span) - int(open_positions.sum())
             spec = models[cell.model].card.preprocess
             spec = spec.ready if datasets[cell.data].ready else spec
             works.append(_Work(cell, models[cell.model], spec, open_positions))
@@ -133,10 +173,11 @@ def open_chunks(answered: NDArray[np.int64], images: int, batch: int) -> NDArray
 class _Lane:
     """One pass over the images of a group of cells."""
 
-    def __init__(self, works: Sequence[_Work], store: CellStore, clock: Callable[[], float]) -> None:
+    def __init__(self, works: Sequence[_Work], store: CellStore, clock: Callable[[], float], flush_s: float) -> None:
         self.works = works
         self.store = store
         self.clock = clock
+        self.flush_s = flush_s
         self.flushed = clock()
         self.pending: dict[Future[list[Record]], _Work] = {}
         self.away: dict[str, int] = {}
@@ -168,7 +209,8 @@ class _Lane:
         window = 2 * max(work.cell.batch for work in self.works)
         ahead: deque[tuple[int, Sample, list[_Work], Future[Prepared]]] = deque()
         pool = self.stack.enter_context(ThreadPoolExecutor(decoders, thread_name_prefix="decode"))
-        for position, sample in enumerate(samples):
+        last = max(int(np.flatnonzero(work.open)[-1]) for work in self.works)
+        for position, sample in enumerate(islice(samples, last + 1)):
             wanting = [work for work in self.works if work.open[position]]
             if not wanting:
                 continue
@@ -207,22 +249,21 @@ class _Lane:
             work.records.extend(records)
             self._watch(work, records)
             yield len(records)
-        if self.clock() - self.flushed > FLUSH_S:
+        if self.clock() - self.flushed > self.flush_s:
             self._flush()
 
     def _watch(self, work: _Work, records: Sequence[Record]) -> None:
         """Give up on an endpoint that stays away; what was answered is kept."""
         name = work.model.name
-        gone = f"endpoint:{EndpointUnavailable.reason}"
-        if all(record.error == gone for record in records):
+        if all(record.error in AWAY for record in records):
             self.away[name] = self.away.get(name, 0) + 1
             if self.away[name] >= GIVE_UP:
                 raise EndpointUnavailable(
                     problem(
                         f"{name} at {work.model.backend.endpoint}",
                         "an answer",
-                        f"none for {GIVE_UP} requests in a row ({records[0].detail})",
-                        "Start the server (harness serve), then run the same command again to go on",
+                        f"none for {GIVE_UP} requests in a row ({str(records[0].detail).rstrip('.')})",
+                        "What was answered is kept: run the same command again to go on",
                     )
                 )
         else:
@@ -285,7 +326,8 @@ def ask(model: Model, chunk: Sequence[tuple[int, Sample, NDArray[Any] | ImageErr
         elif failure is not None:
             reason, detail = f"endpoint:{failure.reason}", str(failure)
         elif not np.isfinite(scores[rows[index]]).all():
-            reason, detail = NOT_FINITE, f"{model.name} answered {scores[rows[index]].tolist()[:8]}"
+            got = scores[rows[index]].tolist()[:8]
+            reason, detail = NOT_FINITE, f"{model.name} at {model.backend.endpoint} answered {got}"
         else:
             answer = scores[rows[index]]
         said = (sample.path, sample.source, sample.label, answer, reason, detail, sample.target)
@@ -299,16 +341,23 @@ def _scores(model: Model, batch: NDArray[Any]) -> NDArray[Any]:
 
 
 def read_scores(model: Model, outputs: Mapping[str, NDArray[Any]], images: int) -> NDArray[Any]:
-    """Return a model's scores of so many images, (images, heads), from its outputs; raises EndpointBadAnswer."""
+    """Return a model's scores of so many images, float32 (images, heads), from its outputs.
+
+    Raises:
+        EndpointBadAnswer: an output that is missing, or of another shape, or whose values are no numbers.
+    """
     scores = outputs.get(model.card.output)
     wanted = (images, model.card.outputs)
     if scores is not None and scores.ndim == 1 and wanted[1] == 1:
         scores = scores[:, None]
-    if scores is None or scores.shape != wanted:
-        got = "none" if scores is None else str(scores.shape)
+    if scores is None or scores.shape != wanted or scores.dtype.kind not in "fiu":
+        got = "none" if scores is None else f"{scores.dtype.name} {scores.shape}"
         raise EndpointBadAnswer(
             problem(
-                f"{model.name}: output {model.card.output}", f"shape {wanted}", got, "Check the card's output and heads"
+                f"{model.name} at {model.backend.endpoint}: output {model.card.output}",
+                f"numbers of shape {wanted}",
+                got,
+                "Check the card's output and heads",
             )
         )
-    return scores
+    return scores.astype(np.float32, copy=False)

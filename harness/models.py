@@ -6,16 +6,22 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.backends import open_backend
 from harness.backends.base import Backend, ModelInfo
+from harness.backends.fleet import Addresses, model_of
 from harness.card import DERIVED, Card
 from harness.errors import CardError, problem
 from harness.repository import find_entries
 from harness.spec.suite import ModelSpec, ThirdParty
 
-HERE = ("onnx", "scripted")
-"""Schemes that answer in this process; what they answer depends on their weights alone, not on their address."""
+if TYPE_CHECKING:
+    from harness.serving import TritonServer
+
+HERE, SERVED = ("onnx", "scripted"), "grpc:served"
+"""Schemes that answer in this process; what they answer depends on their weights alone, not on their address; and
+the transport of what the run itself serves."""
 
 
 VARIANT = "@"
@@ -31,8 +37,10 @@ class Model:
         card: what it is.
         info: what its endpoint said.
         backend: where its answers come from.
-        transport: what the cell's hash says of the backend: scheme, and address unless the run itself served it.
+        transport: what the cell's hash says of the backend: scheme, and address unless the run itself served it; of a
+            fleet no address, so that answers count whichever of its members gave them.
         folder: its entry of the suite's repository; None of an endpoint that the suite names.
+        server: that answers for it, where the run started it.
     """
 
     name: str
@@ -41,6 +49,7 @@ class Model:
     backend: Backend
     transport: str
     folder: Path | None = None
+    server: TritonServer | None = None
 
     @property
     def local(self) -> bool:
@@ -61,7 +70,7 @@ class Wanted:
 
     name: str
     spec: ModelSpec
-    endpoint: str
+    endpoint: Addresses
     transport: str
     folder: Path | None = None
 
@@ -106,9 +115,8 @@ def _addresses(
     tasks: Collection[str] | None,
 ) -> Iterator[Wanted]:
     if spec.endpoint is not None:
-        scheme = spec.endpoint.partition(":")[0]
         for name, asked, _ in _variants(spec.name, spec):
-            yield Wanted(name, asked, spec.endpoint, scheme if scheme in HERE else spec.endpoint)
+            yield Wanted(name, asked, spec.endpoint, _transport(spec.endpoint))
         return
     suffix = spec.name.rpartition(".")[2]
     found = [item for item in find_entries(repository, spec.name) if item.card.task not in {*DERIVED} - {suffix}]
@@ -120,9 +128,18 @@ def _addresses(
     for entry in meant:
         for name, asked, elsewhere in _variants(entry.name, spec):
             if everything or elsewhere:
-                yield Wanted(name, asked, served(entry.name) if served else "", "grpc:served", entry.folder)
+                yield Wanted(name, asked, served(entry.name) if served else "", SERVED, entry.folder)
             else:
                 yield Wanted(name, asked, f"onnx:{entry.model_file}", "onnx", entry.folder)
+
+
+def _transport(endpoint: Addresses) -> str:
+    """Return what a hash says of an endpoint; neither how many addresses a fleet has nor which."""
+    if isinstance(endpoint, str):
+        scheme = endpoint.partition(":")[0]
+        return scheme if scheme in HERE else endpoint
+    model = model_of(endpoint[0])
+    return model if model in HERE else f"fleet {model}"
 
 
 def _variants(name: str, spec: ModelSpec) -> Iterator[tuple[str, ModelSpec, bool]]:
@@ -135,8 +152,12 @@ def _variants(name: str, spec: ModelSpec) -> Iterator[tuple[str, ModelSpec, bool
 
 
 @contextmanager
-def open_models(wanted: Sequence[Wanted]) -> Iterator[Mapping[str, Model]]:
+def open_models(wanted: Sequence[Wanted], server: TritonServer | None = None) -> Iterator[Mapping[str, Model]]:
     """Open every backend, ask it who it is, and close all of them at the end.
+
+    Args:
+        wanted: the models.
+        server: the run's own, where it started one.
 
     Raises:
         CardError: a model that neither describes itself nor is described by the suite.
@@ -148,7 +169,8 @@ def open_models(wanted: Sequence[Wanted]) -> Iterator[Mapping[str, Model]]:
             backend = open_backend(item.endpoint, item.spec.options)
             stack.callback(backend.close)
             info = backend.info()
-            models[item.name] = Model(item.name, _card(item, info), info, backend, item.transport, item.folder)
+            own = server if item.transport == SERVED else None
+            models[item.name] = Model(item.name, _card(item, info), info, backend, item.transport, item.folder, own)
         yield models
 
 
@@ -158,7 +180,7 @@ def _card(item: Wanted, info: ModelInfo) -> Card:
     if info.card is None:
         raise CardError(
             problem(
-                f"model {item.name} at {item.endpoint}",
+                f"model {item.name} at {', '.join(item.spec.addresses) or item.endpoint}",
                 "a card in its metadata",
                 "none",
                 "Describe it in the suite: card: {preprocess: ..., input: ..., output: ..., score: ...}",

@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -25,8 +24,9 @@ from pyarrow.dataset import dataset
 
 from harness.errors import HarnessError, problem
 from harness.extras import load_extra
+from harness.held import temporary
 from harness.store.addresses import read_address
-from harness.store.cells import CellStore
+from harness.store.cells import CellStore, warn_damaged
 from harness.store.runs import RunInfo, RunStore
 
 VIEWS = ("runs", "cells", "records", "searches", "differences", "loads")
@@ -74,8 +74,8 @@ def query(root: Path, sql: str) -> pd.DataFrame:
             do = "Ask one question at a time; records are never changed"
             raise HarnessError(problem("harness sql", "one SELECT", kinds, do))
         with (
-            TemporaryDirectory(prefix="discern-sql-") as spill,
-            duckdb.connect(":memory:", config={"temp_directory": spill}) as connection,
+            temporary("discern-sql-") as spill,
+            duckdb.connect(":memory:", config={"temp_directory": str(spill)}) as connection,
         ):
             _bind(connection, RunStore(root), sql)
             _lock(connection)
@@ -136,13 +136,14 @@ def _read_parts(paths: Sequence[Path], schema: pa.Schema, columns: Sequence[str]
     def readable(path: Path) -> bool:
         try:
             read([path])
-        except (pa.ArrowInvalid, OSError):
+        except (pa.ArrowException, OSError) as error:
+            warn_damaged(path, error)
             return False
         return True
 
     try:
         return read(paths)
-    except (pa.ArrowInvalid, OSError):
+    except (pa.ArrowException, OSError):
         return read([path for path in paths if readable(path)])
 
 

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from harness.backends.fleet import away_of
 from harness.card import DERIVED
+from harness.cluster.engine import answer_on_ray
 from harness.conclude import Prepared, conclude
 from harness.data import open_dataset
 from harness.data.spots import GeneratedPairs, PairSet, TablePairs
 from harness.difference.engine import measure
 from harness.engines import answer
 from harness.environment import fingerprint
-from harness.errors import HarnessError
+from harness.errors import HarnessError, StoreError
 from harness.events import Events
 from harness.fingerprints.bank import BANK_KEY, Bank, read_bank
 from harness.images.preprocess import preprocess
@@ -34,7 +36,7 @@ from harness.spec.difference import PairsSpec
 from harness.spec.load import load_suite
 from harness.spec.suite import Suite
 from harness.spec.tasks import AskingTask, DetectionTask, DifferenceTask, GrayTask
-from harness.spec.words import Split
+from harness.spec.words import LOCAL, RAY, Split
 from harness.store.found import write_found
 from harness.store.runs import RunInfo, RunStore, now
 from harness.tasks.gray import read_history
@@ -50,6 +52,8 @@ class Asked:
         out: root of runs, cells and manifests.
         limit: at most so many images per subset.
         serve: whether the run starts a Triton for the repository's models.
+        engine: what answers cells, where it is not what the suite says.
+        records: URL that records go to, instead of into folders of ``out``.
     """
 
     suite: Path
@@ -57,6 +61,8 @@ class Asked:
     out: Path = Path("reports")
     limit: int | None = None
     serve: bool = False
+    engine: str | None = None
+    records: str | None = None
 
 
 @dataclass(frozen=True)
@@ -101,26 +107,30 @@ def run(asked: Asked, events: Events) -> Finished:
     Raises:
         HarnessError: whatever went wrong; everything answered so far is on disk.
     """
-    store = RunStore(asked.out)
+    store = RunStore(asked.out, asked.records)
+    store.sweep()
     with prepare(asked, store, events) as ready:
         info = _start(asked, ready, store)
         plan = _plan(ready, asked.limit, info.id)
         cards = {name: card.model_dump(mode="json", exclude_defaults=True) for name, card in ready.cards.items()}
-        info = info.model_copy(update={"cells": plan.keys, "cards": cards})
+        digests = {name: data.digest for name, data in ready.datasets.items()}
+        info = info.model_copy(update={"cells": plan.keys, "cards": cards, "data": digests})
         store.save(info)
         try:
-            answer(plan.cells, ready.models, ready.datasets, store.cells, ready.suite.seed, events)
+            _answer(info.engine, ready, plan, store, events)
             put_under_load(plan.loads, ready.models, ready.datasets, store.loads, ready.suite.seed, events)
             measure(plan.differences, ready.pairs, ready.cams, store.differences, ready.suite.seed, events)
             try:
                 search(plan.searches, ready.models, ready.datasets, store, ready.suite.seed, events)
             finally:
                 _write_found(plan, store, info.id)
+            _tell_away(ready.models, events)
             report, reasons = conclude(ready, plan, store, events)
             write_report(report, store.folder(info.id))
         except BaseException as error:
             failed = "failed" if isinstance(error, HarnessError) else "interrupted"
-            store.save(info.model_copy(update={"status": failed, "finished": now()}))
+            with suppress(StoreError):  # on a full disk it is the first error that tells
+                store.save(info.model_copy(update={"status": failed, "finished": now()}))
             raise
         verdict = "VALID" if not reasons else "INVALID: " + "; ".join(reasons)
         info = info.model_copy(update={"status": "complete", "finished": now(), "verdict": verdict})
@@ -134,7 +144,7 @@ def estimate(asked: Asked, events: Events) -> Estimated:
     Raises:
         HarnessError: the suite can't be run as it stands.
     """
-    store = RunStore(asked.out)
+    store = RunStore(asked.out, asked.records)
     with prepare(asked, store, events) as ready:
         plan = _plan(ready, asked.limit)
         pace = {}
@@ -176,6 +186,7 @@ def prepare(asked: Asked, store: RunStore, events: Events) -> Iterator[Prepared]
         for name, spec in suite.data.items()
     }
     with ExitStack() as stack:
+        server = None
         specs = with_embedders(suite, repository)
         wanted = expand(specs, repository, everything=asked.serve, tasks=suite.asks)
         mine = sorted({item.name.partition(VARIANT)[0] for item in wanted if not item.endpoint})
@@ -184,14 +195,32 @@ def prepare(asked: Asked, store: RunStore, events: Events) -> Iterator[Prepared]
             server = stack.enter_context(TritonServer(repository, mine, log=store.root / "triton.log"))
             events.end()
             wanted = expand(specs, repository, server.grpc_url, asked.serve, suite.asks)
-        opened = stack.enter_context(open_models(wanted))
+        opened = stack.enter_context(open_models(wanted, server))
+        _tell_away(opened, events)
         make_plan(suite, opened, datasets, pairs=pairs)  # refuses what can't be asked, before references are fitted
         models, references = represent(suite, opened, datasets, store.references, events)
-        yield Prepared(suite, datasets, models, references, histories, _banks(suite, opened), pairs)
+        banks = _banks(suite, opened)
+        yield Prepared(suite, datasets, models, references, histories, banks, pairs, tuple(wanted))
+
+
+def _answer(engine: str, ready: Prepared, plan: Plan, store: RunStore, events: Events) -> None:
+    """Have the cells answered by the engine of a name."""
+    said = (ready.models, ready.datasets, store.cells, ready.suite.seed, events)
+    if engine == LOCAL:
+        answer(plan.cells, *said)
+    else:
+        answer_on_ray(plan.cells, ready.wanted, *said, address=None if engine == RAY else engine)
 
 
 def _plan(ready: Prepared, limit: int | None, nonce: str = "") -> Plan:
     return make_plan(ready.suite, ready.models, ready.datasets, limit, nonce, ready.files, ready.pairs)
+
+
+def _tell_away(models: Mapping[str, Model], events: Events) -> None:
+    """Tell which endpoints of fleets don't answer; the run goes on with the others."""
+    for name, model in models.items():
+        for address in away_of(model.backend):
+            events.note(f"{name}: {address} does not answer; the model's other endpoints are asked")
 
 
 def _open_pairs(spec: PairsSpec, here: Path) -> PairSet:
@@ -234,9 +263,11 @@ def _write_found(plan: Plan, store: RunStore, run_id: str) -> None:
 def _start(asked: Asked, ready: Prepared, store: RunStore) -> RunInfo:
     """Return the unfinished run of this plan, or a new one."""
     plan = _plan(ready, asked.limit).digest
+    engine = asked.engine or ready.suite.engine
     earlier = store.unfinished(plan)
     if earlier is not None:
-        return earlier.model_copy(update={"status": "running", "finished": None})
+        again = {"status": "running", "finished": None, "engine": engine, "records": asked.records}
+        return earlier.model_copy(update=again)
     started = now()
     stamp = "".join(letter for letter in started[:19] if letter.isalnum())
     return RunInfo(
@@ -250,4 +281,6 @@ def _start(asked: Asked, ready: Prepared, store: RunStore) -> RunInfo:
         served="triton" if asked.serve else None,
         limit=asked.limit,
         environment=fingerprint(),
+        engine=engine,
+        records=asked.records,
     )

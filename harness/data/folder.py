@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from harness.data.inside import read_inside
 from harness.data.manifest import Manifest, ManifestDataset
 from harness.data.sample import Sample
 from harness.errors import ImageError, problem
@@ -30,11 +31,8 @@ class FolderDataset(ManifestDataset):
         Raises:
             ImageError: ``missing``: the file is gone or lies outside the root.
         """
-        path = (self.root / sample.path).resolve()
         try:
-            if not path.is_relative_to(self.root):
-                raise OSError("outside the data root")
-            return path.read_bytes()
+            return read_inside(self.root, sample.path)
         except OSError as error:
             reason = error.strerror or str(error)
             raise ImageError("missing", problem(sample.path, "a readable file", reason, "Restore the data")) from error

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+from harness.data.inside import read_inside
 from harness.data.layouts import Found
 from harness.data.manifest import Manifest, ManifestDataset
 from harness.data.sample import Sample
@@ -49,8 +51,6 @@ def load(root: str, columns: Mapping[str, str]) -> dict[str, Any]:
         raise DataError(
             problem("layout huggingface", "the package `datasets`", "none", "Install it: uv sync --extra datasets")
         ) from error
-    from pathlib import Path
-
     opened = datasets.load_from_disk(root) if Path(root).is_dir() else datasets.load_dataset(root)
     parts = opened if isinstance(opened, datasets.DatasetDict) else {"test": opened}
     wanted = [columns.get(key, key) for key in ("image", "label")]
@@ -80,12 +80,23 @@ def find(splits: Mapping[str, Any], columns: Mapping[str, str]) -> Iterator[Foun
 
 
 def stored(splits: Mapping[str, Any], columns: Mapping[str, str], path: str) -> bytes:
-    """Return one row's bytes. Raises OSError where it holds none."""
+    """Return one row's bytes. Raises OSError where it holds none, and names no file that was downloaded."""
     split, _, index = path.partition("/")
     cell = splits[split][int(index)][columns.get("image", "image")]
     if cell.get("bytes"):
         return bytes(cell["bytes"])
-    if cell.get("path"):
-        with open(cell["path"], "rb") as file:  # noqa: PTH123
-            return file.read()
-    raise OSError("the row has no image")
+    if not cell.get("path"):
+        raise OSError("the row has no image")
+    roots = _downloads()
+    named = Path(cell["path"]).resolve()
+    return read_inside(next((root for root in roots if named.is_relative_to(root)), roots[0]), cell["path"])
+
+
+def _downloads() -> list[Path]:
+    """Return the folders that the library downloads to: no row may name a file elsewhere."""
+    from datasets import config
+    from huggingface_hub import constants
+
+    return [
+        Path(folder).resolve() for folder in (config.HF_CACHE_HOME, config.HF_DATASETS_CACHE, constants.HF_HUB_CACHE)
+    ]

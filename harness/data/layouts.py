@@ -10,8 +10,10 @@ from functools import cache
 from importlib import resources
 from pathlib import Path, PurePosixPath
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
+from harness.data.inside import stays_inside
 from harness.data.sample import FAKE, NATURE, REAL
 from harness.errors import DataError, problem
 from harness.names import did_you_mean
@@ -138,7 +140,7 @@ def table(file: Path, columns: Mapping[str, str] | None = None) -> Iterator[Foun
                     problem(f"{file}:{line}", f"a {names[key]}", f"none in columns {have}", "Add it, or set `columns`")
                 )
         path = PurePosixPath(str(row[names["path"]]))
-        if path.is_absolute() or ".." in path.parts:
+        if not stays_inside(str(path)):
             raise DataError(problem(f"{file}:{line}", "a path inside its folder", str(path), "Move the file there"))
         label = {"0": REAL, "1": FAKE, "real": REAL, "fake": FAKE}.get(str(row[names["label"]]).lower())
         if label is None:
@@ -233,16 +235,18 @@ LAYOUTS: Mapping[str, Callable[[Path], Iterator[Found]]] = {
 
 
 def _rows(file: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
-    if file.suffix == ".parquet":
-        line = 1
-        for batch in pq.ParquetFile(file).iter_batches():
-            for row in batch.to_pylist():
-                yield line, row
-                line += 1
-        return
-    with file.open(newline="", encoding="utf-8") as handle:
-        for index, row in enumerate(csv.DictReader(handle), start=2):
-            yield index, row
+    try:
+        if file.suffix == ".parquet":
+            with pq.ParquetFile(file) as whole:
+                rows = (row for batch in whole.iter_batches() for row in batch.to_pylist())
+                yield from enumerate(rows, start=1)
+            return
+        with file.open(newline="", encoding="utf-8") as handle:
+            yield from enumerate(csv.DictReader(handle), start=2)
+    except (pa.ArrowException, OSError, ValueError, csv.Error) as error:
+        said = str(error).partition("\n")[0] or type(error).__name__
+        do = "Write it again"
+        raise DataError(problem(str(file), "a table in Parquet, or CSV in UTF-8", said, do)) from error
 
 
 def _subset(name: str, label: int) -> str:
@@ -263,7 +267,7 @@ def _folders(root: Path) -> list[Path]:
 
 
 def image_files(folder: Path) -> Iterator[Path]:
-    """Yield files below a folder, sorted within each directory; hidden ones and links out of it are left out."""
+    """Yield files below a folder, sorted within each directory; hidden ones, links, pipes and devices are left out."""
     if not folder.is_dir():
         return
     for item in sorted(folder.iterdir()):
@@ -271,7 +275,7 @@ def image_files(folder: Path) -> Iterator[Path]:
             continue
         if item.is_dir():
             yield from image_files(item)
-        elif item.suffix.lower() not in NO_IMAGES:
+        elif item.suffix.lower() not in NO_IMAGES and item.is_file():
             yield item
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,6 +20,7 @@ from harness.data.layouts import Found
 from harness.data.sample import NATURE, Sample, SubsetInfo
 from harness.errors import DataError, problem
 from harness.images.sniff import sniff
+from harness.store.files import writing
 
 VERSION = 2
 """Raised when a manifest's meaning changes."""
@@ -47,20 +47,29 @@ SCHEMA = pa.schema(
 
 
 class Manifest:
-    """A manifest on disk.
+    """A manifest on disk, or as it came from another machine.
 
     Args:
-        path: the Parquet file; its footer carries the digest and the subsets.
+        source: the Parquet file, or its bytes; its footer carries the digest and the subsets.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        said = pq.read_metadata(path).metadata
+    def __init__(self, source: Path | bytes) -> None:
+        self.source = source
+        with self._opened() as file:
+            said = file.metadata.metadata
         self.digest: str = said[b"discern.digest"].decode()
         self.infos = [SubsetInfo(*row) for row in json.loads(said[b"discern.subsets"])]
 
+    def content(self) -> bytes:
+        """Return the file's bytes."""
+        return self.source if isinstance(self.source, bytes) else self.source.read_bytes()
+
     def samples(self, subset: str, split: str, limit: int | None = None, seed: int = 0) -> Iterator[Sample]:
-        """Yield a subset's samples in manifest order; at most ``limit``, those of the smallest seeded hashes."""
+        """Yield a subset's samples in manifest order; at most ``limit``, those of the smallest seeded hashes.
+
+        Raises:
+            DataError: the file is damaged.
+        """
         if limit is None:
             yield from self._stream(subset, split)
             return
@@ -73,15 +82,23 @@ class Manifest:
 
     def _stream(self, subset: str, split: str) -> Iterator[Sample]:
         wanted = (pc.field("subset") == subset) & (pc.field("split") == split)
-        with pq.ParquetFile(self.path) as file:
-            for group in range(file.num_row_groups):
-                statistics = file.metadata.row_group(group).column(SCHEMA.get_field_index("subset")).statistics
-                if statistics is not None and not statistics.min <= subset <= statistics.max:
-                    continue
-                table = file.read_row_group(group).filter(wanted)
-                for batch in table.to_batches(max_chunksize=1024):
-                    for row in batch.to_pylist():
-                        yield Sample(**row)
+        try:
+            with self._opened() as file:
+                for group in range(file.num_row_groups):
+                    statistics = file.metadata.row_group(group).column(SCHEMA.get_field_index("subset")).statistics
+                    if statistics is not None and not statistics.min <= subset <= statistics.max:
+                        continue
+                    table = file.read_row_group(group).filter(wanted)
+                    for batch in table.to_batches(max_chunksize=1024):
+                        for row in batch.to_pylist():
+                            yield Sample(**row)
+        except (pa.ArrowException, OSError, IndexError, TypeError, ValueError) as error:
+            what = "a manifest" if isinstance(self.source, bytes) else str(self.source)
+            do = "Delete it: it is made again"
+            raise DataError(problem(what, "a whole manifest", str(error).partition("\n")[0], do)) from error
+
+    def _opened(self) -> pq.ParquetFile:
+        return pq.ParquetFile(pa.BufferReader(self.source) if isinstance(self.source, bytes) else self.source)
 
 
 class ManifestDataset:
@@ -127,33 +144,30 @@ def write_manifest(
 
     Raises:
         DataError: a name that is no text, or a subset whose images of one split are both real and fake.
+        StoreError: the disk refuses.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     digest = hashlib.sha256()
     counts: dict[tuple[str, int, str], int] = {}
     labels: dict[tuple[str, str], int] = {}
     done = 0
-    try:
-        with pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer, ThreadPoolExecutor(workers) as pool:
-            rows = _in_order(pool, found, read, window=8 * workers)
-            while block := list(islice(rows, ROWS)):
-                for row in block:
-                    _check(row, labels.setdefault((row.subset, row.split), row.label))
-                    said = (row.path, row.sha256, row.label, row.subset, row.split, row.source, *_known(row.target))
-                    digest.update(json.dumps(said).encode())
-                    key = (row.subset, row.label, row.split)
-                    counts[key] = counts.get(key, 0) + 1
-                writer.write_table(_table(block))
-                done += len(block)
-                progress(done)
-            subsets = [(*key, count) for key, count in sorted(counts.items())]
-            writer.add_key_value_metadata(
-                {"discern.digest": digest.hexdigest(), "discern.subsets": json.dumps(subsets)}
-            )
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with (
+        writing(path) as part,
+        pq.ParquetWriter(part, SCHEMA, compression="zstd") as writer,
+        ThreadPoolExecutor(workers) as pool,
+    ):
+        rows = _in_order(pool, found, read, window=8 * workers)
+        while block := list(islice(rows, ROWS)):
+            for row in block:
+                _check(row, labels.setdefault((row.subset, row.split), row.label))
+                said = (row.path, row.sha256, row.label, row.subset, row.split, row.source, *_known(row.target))
+                digest.update(json.dumps(said).encode())
+                key = (row.subset, row.label, row.split)
+                counts[key] = counts.get(key, 0) + 1
+            writer.write_table(_table(block))
+            done += len(block)
+            progress(done)
+        subsets = [(*key, count) for key, count in sorted(counts.items())]
+        writer.add_key_value_metadata({"discern.digest": digest.hexdigest(), "discern.subsets": json.dumps(subsets)})
 
 
 def listing_key(found: Iterator[Found], stat: Callable[[str], tuple[int, int]]) -> str:

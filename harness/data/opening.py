@@ -7,14 +7,19 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+import pyarrow as pa
+
 from harness.data import huggingface, miniature
 from harness.data.folder import FolderDataset
+from harness.data.inside import read_inside
 from harness.data.layouts import LAYOUTS, Found, table
 from harness.data.manifest import VERSION, Manifest, listing_key, write_manifest
+from harness.data.remote import Objects, RemoteDataset, fetch_table
 from harness.data.sample import Dataset
 from harness.data.splits import assign
 from harness.errors import DataError, problem
 from harness.events import Events
+from harness.remote import is_url, local_path
 from harness.spec.suite import DataSpec
 from harness.store.found import found_table
 
@@ -70,7 +75,9 @@ def open_dataset(
         manifest = _manifest(listed.parent, lambda: split(table(listed, spec.columns)), cache, None, events)
         note = f"Data {name}: images found by run {Path(spec.root).name}, neither resized nor cropped."
         return FolderDataset(name, listed.parent, manifest, note, ready=True)
-    root = here / Path(spec.root).expanduser()
+    if is_url(spec.root):
+        return _open_remote(name, spec, cache, split, events)
+    root = here / local_path(spec.root)
     if spec.layout == "manifest":
         if not root.is_file():
             raise DataError(problem(f"data {name}", f"a CSV or Parquet file at {root}", "none", "Check the path"))
@@ -81,20 +88,45 @@ def open_dataset(
     return FolderDataset(name, root, _manifest(root, lambda: split(find()), cache, None, events))
 
 
+def _open_remote(
+    name: str, spec: DataSpec, cache: Path, split: Callable[[Iterator[Found]], Iterator[Found]], events: Events
+) -> RemoteDataset:
+    """Open the images that a table at a URL lists, beside it; the table's content tells whether its manifest is new."""
+    if spec.layout != "manifest":
+        do = f"List its images in a CSV or Parquet file beside them: `layout: manifest, root: {spec.root}/images.csv`"
+        raise DataError(problem(f"data {name}: layout {spec.layout}", "a folder", f"the URL {spec.root}", do))
+    folder = spec.root.rpartition("/")[0]
+    listed = fetch_table(spec.root, cache)
+    said = (VERSION, folder, listed.stem, sorted(spec.columns.items()), spec.splits)
+    path = cache / f"{hashlib.sha256(repr(said).encode()).hexdigest()}.parquet"
+    manifest = _build(path, split(table(listed, spec.columns)), Objects(folder).read, events)
+    return RemoteDataset(name, folder, manifest)
+
+
 def _manifest(
     root: Path, find: Callable[[], Iterator[Found]], cache: Path, key: str | None, events: Events
 ) -> Manifest:
     """Return the manifest of a folder, built where its listing is new."""
     key = key or listing_key(find(), lambda path: _stat(root / path))
-    return _build(cache / f"{key}.parquet", find(), lambda path: (root / path).read_bytes(), events)
+    return _build(cache / f"{key}.parquet", find(), partial(read_inside, root.resolve()), events)
 
 
 def _build(path: Path, found: Iterator[Found], read: Callable[[str], bytes], events: Events) -> Manifest:
-    if not path.is_file():
-        events.begin("reading the data's headers", 0, "files")
-        write_manifest(path, found, read, lambda done: events.advance(done, 0))
-        events.end()
+    kept = _kept(path)
+    if kept is not None:
+        return kept
+    events.begin("reading the data's headers", 0, "files")
+    write_manifest(path, found, read, lambda done: events.advance(done, 0))
+    events.end()
     return Manifest(path)
+
+
+def _kept(path: Path) -> Manifest | None:
+    """Return the manifest that is kept there; None where there is none, or a damaged one."""
+    try:
+        return Manifest(path)
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError):
+        return None
 
 
 def _stat(path: Path) -> tuple[int, int]:

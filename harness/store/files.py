@@ -2,40 +2,44 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from harness.errors import StoreError, problem
+from harness.held import held
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Write a file through a temporary sibling, so that a reader never sees half of it.
+    """Write a file so that a reader never sees half of it; raises StoreError as :func:`writing` does."""
+    with writing(path) as part:
+        part.write_bytes(content)
+
+
+@contextmanager
+def writing(path: Path, *, folder: bool = False) -> Iterator[Path]:
+    """Give a place to write at, which takes the path's place in one step when nothing has failed.
+
+    Args:
+        path: where it goes; its folder is made. A file there is replaced, a folder stays: somebody was faster.
+        folder: whether it is one.
+
+    Yields:
+        A hidden sibling: an empty file or folder.
 
     Raises:
-        StoreError: the folder can't be written or the disk is full.
+        StoreError: the disk refuses.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with held(path, folder=folder) as part:
+            yield part
+            try:
+                part.replace(path)
+            except OSError:
+                if not (folder and path.is_dir()):
+                    raise
     except OSError as error:
-        raise _unwritable(path, error) from error
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except OSError as error:
-        Path(name).unlink(missing_ok=True)
-        raise _unwritable(path, error) from error
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def _unwritable(path: Path, error: OSError) -> StoreError:
-    return StoreError(
-        problem(
-            str(path), "a place that can be written", error.strerror or str(error), "Free space or choose --out DIR"
-        )
-    )
+        got = error.strerror or str(error)
+        do = "Free space or choose --out DIR"
+        raise StoreError(problem(str(path), "a place that can be written", got, do)) from error

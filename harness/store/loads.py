@@ -25,6 +25,8 @@ LOAD_SCHEMA = pa.schema(
         ("queue", pa.float64()),
         ("compute", pa.float64()),
         ("memory", pa.int64()),
+        ("machine_memory", pa.int64()),
+        ("gpu_memory", pa.int64()),
         ("verdict", pa.string()),
     ]
 )
@@ -45,9 +47,11 @@ class LoadRecord:
         batch: images it held.
         repeat: which repeat of the load, from 0.
         rate: requests a second that an open loop was to send; a search of the peak has several.
-        queue, compute: what Triton's statistics say of the whole repeat or step, seconds an image in its queue and in
-            its three compute stages; None of other servers.
-        memory: bytes resident of this process at the end, where the model is in it.
+        queue, compute: what Triton's statistics say of the whole repeat or step, seconds a request in its queue and
+            in its three compute stages; None of other servers.
+        memory: bytes resident, at the end, of the processes that answer: this one, or those of the run's own server;
+            None where they are not known.
+        machine_memory, gpu_memory: bytes in use on the server's machine and its GPUs, as Triton's metrics say.
         verdict: of LoadGen on the whole repeat; None where it did not drive it.
     """
 
@@ -65,4 +69,6 @@ class LoadRecord:
     queue: float | None = None
     compute: float | None = None
     memory: int | None = None
+    machine_memory: int | None = None
+    gpu_memory: int | None = None
     verdict: str | None = None

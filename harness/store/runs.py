@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import json
+import warnings
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
-from harness.errors import StoreError, problem
+from harness.errors import DamagedWarning, StoreError, problem
 from harness.frozen import Frozen
+from harness.held import sweep
 from harness.store.cells import CellStore
 from harness.store.differences import DIFFERENCE_SCHEMA
 from harness.store.files import write_atomic
 from harness.store.loads import LOAD_SCHEMA
 from harness.store.searches import SEARCH_SCHEMA
 
+FOLDERS = ("runs", "cells", "searches", "differences", "loads", "conclusions", "references", "manifests")
+"""Folders below a root that runs write to."""
+
 Status = Literal["running", "interrupted", "failed", "complete"]
+
+
+Part = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$")]
+"""One part of a path: no run.json names a place elsewhere."""
 
 
 class RunInfo(Frozen):
@@ -33,11 +42,14 @@ class RunInfo(Frozen):
         served: how the run's own server was started, if it was.
         cells: cell keys by ``task/model/subset/split/degradation``.
         cards: cards of the models that were asked, by the suite's names.
+        data: digests of the data sets, files and labels, by the suite's names.
         environment: machine and versions.
+        engine: what answered its cells.
+        records: URL where its records are; in folders beside its own where None.
         verdict: VALID or INVALID and why, once complete.
     """
 
-    id: str
+    id: Part
     plan: str
     suite: str
     settings: tuple[str, ...] = ()
@@ -47,9 +59,12 @@ class RunInfo(Frozen):
     finished: str | None = None
     served: str | None = None
     limit: int | None = None
-    cells: dict[str, str] = {}
+    cells: dict[str, Part] = {}
     cards: dict[str, Any] = {}
+    data: dict[str, str] = {}
     environment: dict[str, Any] = {}
+    engine: str = "local"
+    records: str | None = None
     verdict: str | None = None
 
 
@@ -59,16 +74,29 @@ class RunStore:
     Args:
         root: ``reports`` by default; holds ``runs/``, ``cells/``, ``searches/``, ``differences/``, ``loads/``,
             ``conclusions/``, ``references/`` and ``manifests/``.
+        records: URL that the former four are below instead, of any file system of fsspec.
+
+    Raises:
+        HarnessError: a URL that nothing reaches.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, records: str | None = None) -> None:
         self.root = root
-        self.cells = CellStore(root / "cells")
-        self.searches = CellStore(root / "searches", SEARCH_SCHEMA)
-        self.differences = CellStore(root / "differences", DIFFERENCE_SCHEMA)
-        self.loads = CellStore(root / "loads", LOAD_SCHEMA)
+
+        def place(name: str) -> Path | str:
+            return root / name if records is None else f"{records.rstrip('/')}/{name}"
+
+        self.cells = CellStore(place("cells"))
+        self.searches = CellStore(place("searches"), SEARCH_SCHEMA)
+        self.differences = CellStore(place("differences"), DIFFERENCE_SCHEMA)
+        self.loads = CellStore(place("loads"), LOAD_SCHEMA)
         self.manifests = root / "manifests"
         self.references = root / "references"
+
+    def sweep(self) -> None:
+        """Remove what killed processes have left half-written below the root."""
+        for name in FOLDERS:
+            sweep(self.root / name, "**/.*")
 
     def folder(self, run_id: str) -> Path:
         """Return the folder of a run."""
@@ -90,18 +118,16 @@ class RunStore:
                 problem(f"run {run_id}", f"a folder {path.parent}", "none", f"Latest runs: {known}")
             ) from error
         except (OSError, ValidationError) as error:
-            raise StoreError(
-                problem(str(path), "a readable run.json", type(error).__name__, "Delete the folder")
-            ) from error
+            raise _unreadable(path, error) from error
 
     def all(self) -> list[RunInfo]:
-        """Return every readable run, oldest first."""
+        """Return every readable run, oldest first; others with a :class:`~harness.errors.DamagedWarning`."""
         runs = []
         for path in (self.root / "runs").glob("*/run.json"):
             try:
                 runs.append(RunInfo.model_validate_json(path.read_bytes()))
-            except (OSError, ValidationError):
-                continue
+            except (OSError, ValidationError) as error:
+                warnings.warn(DamagedWarning(str(_unreadable(path, error))), stacklevel=2)
         return sorted(runs, key=lambda info: (info.started, info.id))
 
     def unfinished(self, plan: str) -> RunInfo | None:
@@ -122,6 +148,10 @@ class RunStore:
 
     def _kept(self, key: str) -> Path:
         return self.root / "conclusions" / f"{key}.json"
+
+
+def _unreadable(path: Path, error: Exception) -> StoreError:
+    return StoreError(problem(str(path), "a readable run.json", type(error).__name__, "Delete the folder"))
 
 
 def now() -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -22,6 +20,7 @@ from harness.data.miniature.contents import CORPUS, GENERATORS, Content, Split
 from harness.data.miniature.photographs import FLAT, SIDE, Crop, tier
 from harness.data.sample import FAKE, NATURE, REAL
 from harness.images.preprocess import Image
+from harness.store.files import writing
 
 BATCH = 16
 
@@ -64,18 +63,13 @@ def build(
     cuts = {split: list(tier(split, content.photographs, content.side)) for split in missing}
     total, done = (1 + len(content.generators)) * sum(map(len, cuts.values())), 0
     for split, items in cuts.items():
-        temporary = root / f".{split}.{os.getpid()}"
-        try:
-            with ThreadPoolExecutor(2) as pool:
-                for subset, images in subsets(items, content.generators):
-                    target = temporary / subset
-                    target.mkdir(parents=True)
-                    list(pool.map(_write, (target / f"{item.name}.png" for item in items), images))
-                    done += len(items)
-                    progress(done, total)
-            _put(temporary, root / split)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+        with writing(root / split, folder=True) as part, ThreadPoolExecutor(2) as pool:
+            for subset, images in subsets(items, content.generators):
+                target = part / subset
+                target.mkdir()
+                list(pool.map(_write, (target / f"{item.name}.png" for item in items), images))
+                done += len(items)
+                progress(done, total)
     return root
 
 
@@ -132,15 +126,6 @@ def find(
             for path in sorted((root / split / subset).glob("*.png")):
                 label = REAL if subset == NATURE else FAKE
                 yield Found(path.relative_to(root).as_posix(), label, subset, split, path.stem)
-
-
-def _put(made: Path, place: Path) -> None:
-    """Move a whole split to its place; another process may have been faster."""
-    try:
-        made.rename(place)
-    except OSError:
-        if not place.is_dir():
-            raise
 
 
 def _write(path: Path, image: Image) -> None:

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import get_args
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as PILImage
 
+from harness.data.inside import read_inside, stays_inside
 from harness.data.spots.pairs import Pair, Pixels, Split
 from harness.errors import DataError, ImageError, problem
 from harness.images.decode import decode
+from harness.images.preprocess import Image
 
 Box = tuple[int, int, int, int]
 """top, left, bottom, right in pixels of a; bottom and right lie outside."""
@@ -83,28 +87,25 @@ class TablePairs:
         return islice(of_it, limit)
 
     def read(self, pair: Pair) -> Pixels:
-        """Return a pair's pictures and truth; where boxes overlap, a pixel belongs to the smallest.
+        """Return a pair's pictures and truth: parts of a mask, or boxes, where a pixel belongs to the smallest.
 
         Raises:
             ImageError: ``missing``, ``sizes`` where a, b and the mask differ in size, ``boxes`` where one lies outside,
-                or what ``decode`` says.
+                ``mask`` where it is transparent, or what ``decode`` says.
         """
         row = self._rows[pair.name]
         a, b = decode(self._bytes(row.a)), decode(self._bytes(row.b))
         _same_size(pair.name, f"{row.a} and {row.b}", a, b)
         if not row.mask:
             return Pixels(a, b, _drawn(pair.name, row.boxes, a.shape[0], a.shape[1]))
-        mask = decode(self._bytes(row.mask))
+        mask = _mask(row.mask, self._bytes(row.mask))
         _same_size(pair.name, f"{row.a} and {row.mask}", a, mask)
         _, truth = cv2.connectedComponents((mask.max(axis=2) > 127).astype(np.uint8), connectivity=8, ltype=cv2.CV_32S)
         return Pixels(a, b, truth.astype(np.int32))
 
     def _bytes(self, path: str) -> bytes:
-        place = (self.root / path).resolve()
         try:
-            if not place.is_relative_to(self.root):
-                raise OSError("a link that leads outside the root")
-            return place.read_bytes()
+            return read_inside(self.root, path)
         except OSError as error:
             reason = error.strerror or str(error)
             raise ImageError("missing", problem(path, "a readable file", reason, "Restore the data")) from error
@@ -140,11 +141,11 @@ def _row(what: str, row: dict[str | None, str | list[str] | None]) -> _Row:
         raise DataError(problem(what, "as many cells as columns", "another number", "Put commas in quotes"))
     cells = {str(column): str(cell).strip() for column, cell in row.items()}
     for column in ("a", "b", "mask"):
-        path = PurePosixPath(cells.get(column, ""))
-        if column != "mask" and not cells[column]:
+        path = cells.get(column, "")
+        if column != "mask" and not path:
             raise DataError(problem(f"{what}: {column}", "a path", "none", "Add it"))
-        if path.is_absolute() or ".." in path.parts:
-            raise DataError(problem(f"{what}: {column}", "a path inside its folder", str(path), "Move the file there"))
+        if not stays_inside(path):
+            raise DataError(problem(f"{what}: {column}", "a path inside its folder", path, "Move the file there"))
     mask, boxes = cells.get("mask", ""), cells.get("boxes", "")
     if mask and boxes:
         raise DataError(problem(what, "a mask or boxes", "both", "Keep one"))
@@ -179,6 +180,16 @@ def _drawn(name: str, boxes: tuple[Box, ...], height: int, width: int) -> NDArra
             raise ImageError("boxes", problem(f"pair {name}", f"boxes in {height} x {width}", got, "Correct the table"))
         truth[top:bottom, left:right] = k
     return truth
+
+
+def _mask(path: str, data: bytes) -> Image:
+    """Return a mask's picture; what is transparent is neither changed nor unchanged, and refused."""
+    mask = decode(data)
+    with PILImage.open(io.BytesIO(data)) as opened:  # `decode` has found it sound
+        if opened.has_transparency_data:
+            got, do = "transparency", "Save it in black and white"
+            raise ImageError("mask", problem(path, "a mask without transparency", got, do))
+    return mask
 
 
 def _same_size(name: str, which: str, first: NDArray[np.uint8], second: NDArray[np.uint8]) -> None:

@@ -77,9 +77,9 @@ def test_a_damaged_file_is_a_row_all_the_same(root: Path) -> None:
 
 def test_an_unchanged_folder_is_read_once_and_a_changed_one_again(root: Path) -> None:
     first = opened(root)
-    stamp = first.manifest.path.stat().st_mtime_ns
+    stamp = first.manifest.source.stat().st_mtime_ns
     again = opened(root)
-    assert (again.digest, again.manifest.path.stat().st_mtime_ns) == (first.digest, stamp)
+    assert (again.digest, again.manifest.source.stat().st_mtime_ns) == (first.digest, stamp)
     PILImage.new("RGB", (30, 20)).save(root / "images" / "fake" / "1.jpg")
     assert opened(root).digest != first.digest
 

@@ -265,6 +265,7 @@ def test_no_table_is_said_so(tmp_path: Path) -> None:
 
 def test_bad_files_cost_one_record_each(folder: Path) -> None:
     picture(folder / "small.png", np.zeros((20, 29, 3), np.uint8))
+    picture(folder / "clear.png", np.zeros((20, 30, 4), np.uint8))
     (folder / "text.png").write_text("no picture")
     (folder / "out.png").symlink_to(PUZZLES)
     data = TablePairs(
@@ -273,6 +274,7 @@ def test_bad_files_cost_one_record_each(folder: Path) -> None:
             "name,a,b,mask,boxes",
             "sizes,a/1.png,small.png,,",
             "sizes of the mask,a/1.png,b/1.png,small.png,",
+            "mask,a/1.png,b/1.png,clear.png,",
             "boxes,a/1.png,b/1.png,,0:0:21:1",
             "missing,a/1.png,b/9.png,,",
             "missing link,out.png,b/1.png,,",

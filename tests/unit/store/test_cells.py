@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.engines import open_chunks
-from harness.errors import StoreError
+from harness.errors import DamagedWarning, StoreError
 from harness.store.cells import CellStore
 from harness.store.files import write_atomic
 from harness.store.records import Record
@@ -58,7 +58,8 @@ def test_a_damaged_part_counts_as_not_there(tmp_path_factory: pytest.TempPathFac
     damaged = next(path for path in folder.rglob("*.parquet") if path != whole)
     content = damaged.read_bytes()
     damaged.write_bytes(content[: min(cut, len(content) - 1)])
-    assert store.answered(KEY).tolist() == [0]
+    with pytest.warns(DamagedWarning, match=damaged.name):
+        assert store.answered(KEY).tolist() == [0]
 
 
 def test_an_unwritable_place_is_said(tmp_path: Path) -> None:
@@ -93,4 +94,5 @@ def test_runs_are_found_again(tmp_path: Path) -> None:
     (store.folder("b") / "run.json").write_text("{")
     with pytest.raises(StoreError, match="readable"):
         store.load("b")
-    assert [info.id for info in store.all()] == ["a"]
+    with pytest.warns(DamagedWarning, match="b/run.json"):
+        assert [info.id for info in store.all()] == ["a"]

@@ -1,0 +1,33 @@
+"""A real S3-compatible server on loopback, and what its clients find in the environment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import pytest
+
+
+@contextmanager
+def bucket(name: str = "discern") -> Iterator[Mapping[str, str]]:
+    """Serve an empty bucket; yield the variables that lead every S3 client to it."""
+    server = pytest.importorskip("moto.server").ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    s3fs = pytest.importorskip("s3fs", reason="the extra `remote` is not installed")
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        environ = {
+            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+        with pytest.MonkeyPatch.context() as patch:
+            for key, value in environ.items():
+                patch.setenv(key, value)
+            s3fs.S3FileSystem.clear_instance_cache()
+            s3fs.S3FileSystem().mkdir(name)
+            yield environ
+            s3fs.S3FileSystem.clear_instance_cache()
+    finally:
+        server.stop()
