@@ -32,6 +32,10 @@ class HarnessError(Exception):
     exit_code: ExitCode = ExitCode.USAGE
 
 
+class DamagedWarning(UserWarning):
+    """Something on disk that can't be read and counts as not there."""
+
+
 class SuiteError(HarnessError):
     """A suite file, or an override of it, that can't be read or does not make sense."""
 
@@ -104,6 +108,20 @@ class EndpointUnavailable(EndpointError):
     retryable = True
 
 
+class EndpointDenied(EndpointUnavailable):
+    """The server lets nobody in without a token, or not with this one."""
+
+    reason = "denied"
+    retryable = False
+
+
+class EndpointInsecure(EndpointUnavailable):
+    """No TLS connection that can be trusted."""
+
+    reason = "tls"
+    retryable = False
+
+
 class EndpointTimeout(EndpointError):
     """No answer within the time that the suite allows."""
 
@@ -112,7 +130,7 @@ class EndpointTimeout(EndpointError):
 
 
 class EndpointRefused(EndpointError):
-    """The server understood the request and refused it (unknown model, bad shape, no permission)."""
+    """The server understood the request and refused it (unknown model, bad shape)."""
 
     reason = "refused"
 

@@ -43,11 +43,12 @@ class EndpointOptions(Frozen):
         timeout_s: limit of one request.
         retries: further tries after a retryable failure.
         backoff_s: wait before the first retry; doubles, with jitter.
-        concurrency: most requests in flight; adapts below it when the server pushes back.
+        concurrency: most requests in flight at each address; adapts below it when the server pushes back.
         shared_memory: ``auto`` uses system shared memory where the server is on this host and takes it.
         threads: intra-op threads of an in-process session; 0 lets the harness choose.
         optimisation: of the graph in an in-process session.
         provider: of an in-process session; ``auto`` is CUDA where there is a device.
+        metrics: address of the server's metrics, ``http://HOST:8002/metrics`` of Triton, which tell a load its memory.
     """
 
     batch: PositiveInt = 8
@@ -59,6 +60,7 @@ class EndpointOptions(Frozen):
     threads: NonNegativeInt = 0
     optimisation: Optimisation = "all"
     provider: Provider = "auto"
+    metrics: str | None = Field(default=None, pattern=r"^https?://")
     auth: Auth | None = None
     tls: Tls | None = None
 

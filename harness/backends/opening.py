@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.backends.base import Backend, EndpointOptions
+from harness.backends.fleet import Addresses, FleetBackend
 from harness.backends.ort import OrtBackend
 from harness.backends.policy import GuardedBackend
 from harness.backends.scripted import ScriptedBackend, read_script
@@ -25,15 +26,19 @@ REMOTE = re.compile(
 )
 
 
-def open_backend(endpoint: str, options: EndpointOptions) -> Backend:
+def open_backend(endpoint: Addresses, options: EndpointOptions) -> Backend:
     """Open ``onnx:PATH``, ``grpc://host:8001/MODEL[/VERSION]``, ``http(s)://host:8000/MODEL`` or ``scripted:SCRIPT``.
 
-    Failures that may pass are tried again as the options say.
+    Failures that may pass are tried again as the options say; of several addresses, when none of them answers.
 
     Raises:
         SuiteError: an address that is none of these.
         EndpointError: a file that is not there or can't be loaded.
     """
+    if not isinstance(endpoint, str):
+        once = options.model_copy(update={"retries": 0})
+        together = options.model_copy(update={"concurrency": len(endpoint) * options.concurrency})
+        return GuardedBackend(FleetBackend([open_backend(address, once) for address in endpoint], together))
     scheme, _, rest = endpoint.partition(":")
     if scheme == "onnx":
         return OrtBackend(endpoint, Path(rest), options)
@@ -60,12 +65,13 @@ def list_models(endpoint: str, options: EndpointOptions) -> tuple[str, ...] | No
 
 def _connected(endpoint: str, options: EndpointOptions, form: str) -> TritonBackend:
     scheme, _, rest = endpoint.partition(":")
+    shown = re.sub(r"[?#].*", "?***", re.sub(r"//.*@", "//***@", endpoint))
     if scheme not in SCHEMES:
-        raise SuiteError(problem(f"endpoint {endpoint}", "a known scheme", repr(scheme), did_you_mean(scheme, SCHEMES)))
+        raise SuiteError(problem(f"endpoint {shown}", "a known scheme", repr(scheme), did_you_mean(scheme, SCHEMES)))
     match = REMOTE.fullmatch(rest.removeprefix("//"))
     if match is None or not rest.startswith("//") or (form and not match["model"]):
-        shown = re.sub(r"//.*@", "//***@", endpoint)
-        hint = "Tokens belong into options.auth"
+        several = "Name one address; a list of them stands in a suite"
+        hint = several if "," in rest else "Tokens belong into options.auth"
         raise SuiteError(problem(f"endpoint {shown}", f"{scheme}://HOST:PORT{form}", "another form", hint))
     from harness.backends.triton import TritonBackend  # slow to import, and often not asked
 

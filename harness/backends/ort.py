@@ -56,10 +56,12 @@ class OrtBackend:
 
     def info(self) -> ModelInfo:
         """Return what the file says of itself. Raises CardError where its card can't be read."""
-        text = self._session.get_modelmeta().custom_metadata_map.get(CARD_KEY)
         try:
+            text = self._session.get_modelmeta().custom_metadata_map.get(CARD_KEY)
             card = Card.model_validate_json(text) if text else None
-        except ValidationError as error:
+            inputs = {item.name: _described(item) for item in self._session.get_inputs()}
+            outputs = {item.name: _described(item) for item in self._session.get_outputs()}
+        except (ValidationError, UnicodeDecodeError) as error:
             raise CardError(problem(f"card of {self.path}", "a valid card", str(error), "Export it again")) from error
         with self.path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -67,8 +69,8 @@ class OrtBackend:
             card=card,
             weights_sha256=digest,
             platform=f"onnxruntime {ort.__version__} {self._session.get_providers()[0]}",
-            inputs={item.name: _described(item) for item in self._session.get_inputs()},
-            outputs={item.name: _described(item) for item in self._session.get_outputs()},
+            inputs=inputs,
+            outputs=outputs,
         )
 
     def infer(self, inputs: Tensors) -> dict[str, NDArray[Any]]:

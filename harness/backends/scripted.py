@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt, ValidationError
 
@@ -25,6 +24,7 @@ from harness.errors import (
     problem,
 )
 from harness.frozen import Frozen
+from harness.spec.source import parse_source, read_source
 
 
 class Fault(Frozen):
@@ -127,9 +127,10 @@ def read_script(where: str) -> Script:
         SuiteError: it can't be read or is none.
     """
     try:
-        text = where if where.lstrip().startswith("{") else Path(where).read_text(encoding="utf-8")
-        return Script.model_validate(yaml.safe_load(text))
-    except (OSError, yaml.YAMLError, ValidationError) as error:
+        inline = where.lstrip().startswith("{")
+        said = parse_source(where, Path("script"), {}) if inline else read_source(Path(where), {})
+        return Script.model_validate(said.data)
+    except (SuiteError, ValidationError) as error:
         raise SuiteError(
             problem(f"scripted:{where[:60]}", "a script", str(error), "See harness/backends/scripted.py")
         ) from error

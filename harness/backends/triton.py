@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
+import gevent
 import numpy as np
 import tritonclient.grpc as grpc_client
 import tritonclient.http as http_client
@@ -15,22 +17,12 @@ from pydantic import ValidationError
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from harness.backends.base import EndpointOptions, ModelInfo, Tensors
+from harness.backends.connections import check_files, connect_grpc, connect_http, read_token
+from harness.backends.failures import LOST_REGION, Failures, retry_after
 from harness.backends.shared_memory import Regions, Slot
 from harness.card import CARD_KEY, WEIGHTS_KEY, Card
-from harness.errors import (
-    CardError,
-    EndpointBadAnswer,
-    EndpointError,
-    EndpointRefused,
-    EndpointTimeout,
-    EndpointUnavailable,
-    SuiteError,
-    problem,
-)
+from harness.errors import CardError, EndpointBadAnswer, EndpointError, problem
 
-AWAY = ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "ABORTED", "429", "502", "503", "504")
-LATE = ("DEADLINE_EXCEEDED", "499")
-START = "Start it (harness serve), or correct the address"
 BINARY = "binary_tensor_data"
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
@@ -55,25 +47,33 @@ class TritonBackend:
         self.endpoint, self.options = endpoint, options
         self._grpc, self._secure = scheme.startswith("grpc"), scheme.endswith("s")
         self._address, self.model, self._version = address, model, version
-        self._headers = _headers(options)
+        check_files(endpoint, options)
+        token = read_token(options)
+        self._headers = {"authorization": f"Bearer {token}"} if token else {}
+        self._failures = Failures(endpoint, model, options, token)
+        self._declared: Mapping[str, str] = {}
         self._own = threading.local()
         self._shared: Any = None
         self._binary: bool | None = None
         near = address.rpartition(":")[0] in LOOPBACK
-        self._regions = Regions(self._client) if options.shared_memory == "auto" and near else None
+        self._regions = (
+            Regions(self._client, self._limit() if self._grpc else {})
+            if options.shared_memory == "auto" and near
+            else None
+        )
 
     def info(self) -> ModelInfo:
         """Return what the server says of the model; raises EndpointError, or CardError on a card that can't be read."""
-        client, options = self._client(), self._limit()
-        try:
+        options = self._limit()
+        with self._exchange() as client:
             if self._grpc:
                 server = client.get_server_metadata(headers=self._headers, as_json=True, **options)
                 said = client.get_model_metadata(self.model, self._version, self._headers, as_json=True, **options)
             else:
                 server = client.get_server_metadata(headers=self._headers)
                 said = client.get_model_metadata(self.model, self._version, headers=self._headers)
-        except Exception as error:
-            raise self._classified(error) from error
+            inputs, outputs = _tensors(said.get("inputs", ())), _tensors(said.get("outputs", ()))
+        self._declared = {name: dtype for name, (dtype, _) in outputs.items()}
         config = self._config()
         parameters = {key: value.get("string_value", "") for key, value in config.get("parameters", {}).items()}
         text = parameters.get(CARD_KEY)
@@ -86,52 +86,50 @@ class TritonBackend:
         return ModelInfo(
             card=card,
             weights_sha256=parameters.get(WEIGHTS_KEY, ""),
-            platform=f"{server.get('name', 'server')} {server.get('version', '')}".strip(),
-            inputs=_tensors(said.get("inputs", ())),
-            outputs=_tensors(said.get("outputs", ())),
+            platform=self._failures.brief(f"{server.get('name', 'server')} {server.get('version', '')}"),
+            inputs=inputs,
+            outputs=outputs,
             max_batch=int(config["max_batch_size"]) if config.get("max_batch_size") else None,
         )
 
     def models(self) -> tuple[str, ...]:
         """Return the names in the server's repository index, sorted; raises EndpointRefused where it has none."""
-        client = self._client()
-        try:
+        with self._exchange() as client:
             if self._grpc:
                 index = client.get_model_repository_index(headers=self._headers, as_json=True, **self._limit())
                 index = index.get("models", ())
             else:
                 index = client.get_model_repository_index(headers=self._headers)
-        except Exception as error:
-            raise self._classified(error) from error
-        return tuple(sorted({item["name"] for item in index}))
+            return tuple(sorted({item["name"] for item in index}))
 
     def _config(self) -> dict[str, Any]:
         """Return Triton's configuration of the model; nothing of a server that knows no such thing."""
-        client = self._client()
         try:
-            if self._grpc:
-                said = client.get_model_config(self.model, self._version, self._headers, as_json=True, **self._limit())
-                config = said.get("config", said)
-            else:
-                config = client.get_model_config(self.model, self._version, headers=self._headers)
-        except Exception as error:
-            known = self._classified(error)
-            if known.retryable:
-                raise known from error
+            with self._exchange() as client:
+                if self._grpc:
+                    said = client.get_model_config(
+                        self.model, self._version, self._headers, as_json=True, **self._limit()
+                    )
+                    return dict(said.get("config", said))
+                return dict(client.get_model_config(self.model, self._version, headers=self._headers))
+        except EndpointError as error:
+            if error.retryable:
+                raise
             return {}
-        return dict(config)
 
     def infer(self, inputs: Tensors) -> dict[str, NDArray[Any]]:
         """Answer one batch; raises a classified EndpointError."""
         slots: list[Slot] = []
         try:
-            asked = self._laid_out(inputs, slots)
-            limit = self._limit() if self._grpc else {}
-            headers = dict(self._headers)  # tritonclient adds the request's own to it
-            result = self._client().infer(self.model, asked, model_version=self._version, headers=headers, **limit)
-            return self._answers(result, inputs)
-        except Exception as error:
-            raise self._classified(error) from error
+            with self._exchange() as client:
+                asked = self._laid_out(inputs, slots)
+                limit = self._limit() if self._grpc else {}
+                headers = dict(self._headers)  # tritonclient adds the request's own to it
+                result = client.infer(self.model, asked, model_version=self._version, headers=headers, **limit)
+                return self._answers(result, inputs)
+        except EndpointError as error:
+            _lose(slots, error)
+            raise
         finally:
             for slot in slots:
                 slot.give_back()
@@ -155,6 +153,8 @@ class TritonBackend:
                 answer = self._classified(error) if error is not None else self._answers(result, inputs)
             except Exception as bad:
                 answer = self._classified(bad)
+            if isinstance(answer, EndpointError):
+                _lose(slots, answer)
             done(answer)
 
         try:
@@ -203,6 +203,10 @@ class TritonBackend:
             if value is None or (value.ndim and len(value) != batch):
                 got = "nothing" if value is None else str(value.shape)
                 raise EndpointBadAnswer(problem(f"{self.endpoint}: {name}", f"{batch} rows", got, "Check the server"))
+            dtype = np_to_triton_dtype(value.dtype)
+            if dtype != self._declared.get(name, dtype) and self._declared[name] != "BF16":  # which comes as FP32
+                what, wanted = f"{self.endpoint}: {name}", f"{self._declared[name]} as it says of itself"
+                raise EndpointBadAnswer(problem(what, wanted, str(dtype), "Check the server"))
         return answers
 
     def statistics(self) -> dict[str, tuple[int, int]] | None:
@@ -235,72 +239,39 @@ class TritonBackend:
         """Return the gRPC client, which threads share, or this thread's own HTTP client."""
         if self._grpc:
             if self._shared is None:
-                self._shared = self._connect()
+                self._shared = connect_grpc(self._address, self._secure, self.options.tls)
             return self._shared
         if not hasattr(self._own, "client"):
-            self._own.client = self._connect()
+            self._own.client = connect_http(self._address, self._secure, self.options)
         return self._own.client
-
-    def _connect(self) -> Any:
-        tls = self.options.tls
-        if self._grpc:
-            return grpc_client.InferenceServerClient(
-                self._address,
-                ssl=self._secure,
-                root_certificates=tls.ca if tls else None,
-                private_key=tls.key if tls else None,
-                certificate_chain=tls.certificate if tls else None,
-            )
-        files = {"ca_certs": tls.ca, "certfile": tls.certificate, "keyfile": tls.key} if tls else {}
-        return http_client.InferenceServerClient(
-            self._address,
-            ssl=self._secure,
-            ssl_options={key: value for key, value in files.items() if value},
-            connection_timeout=self.options.timeout_s,
-            network_timeout=self.options.timeout_s,
-        )
 
     def _limit(self) -> Mapping[str, float]:
         return {"client_timeout": self.options.timeout_s}
 
+    @contextmanager
+    def _exchange(self) -> Iterator[Any]:
+        """Lend the client for one exchange within the time limit; what goes wrong in it leaves as an EndpointError."""
+        try:
+            client = self._client()
+            if self._grpc:
+                yield client
+            else:  # an answer that comes byte by byte meets no limit of a socket
+                with gevent.Timeout(self.options.timeout_s, TimeoutError("timed out")):
+                    yield client
+        except Exception as error:
+            raise self._classified(error) from self._failures.cause(error)
+
     def _classified(self, error: Exception) -> EndpointError:
-        """Return the error as one of ours; its text never carries headers, so no token leaves with it."""
-        if isinstance(error, EndpointError):
-            return error
-        if isinstance(error, InferenceServerException):
-            status, said = str(error.status() or ""), str(error.message() or "")
-            if any(word in status for word in LATE) or "Deadline" in said:
-                return self._late()
-            if any(word in status for word in AWAY) or "failed to connect" in said:
-                return EndpointUnavailable(problem(self.endpoint, "an answer", said or status, START))
-            return EndpointRefused(
-                problem(self.endpoint, f"model {self.model} to take the request", said, "Check name and shapes")
-            )
-        if isinstance(error, TimeoutError) or "timed out" in str(error):
-            return self._late()
-        if isinstance(error, OSError | ConnectionError) or "closed" in str(error):
-            return EndpointUnavailable(
-                problem(self.endpoint, "a connection", str(error) or type(error).__name__, START)
-            )
-        return EndpointBadAnswer(
-            problem(self.endpoint, "a KServe v2 answer", f"{type(error).__name__}: {error}", "Check the server")
-        )
-
-    def _late(self) -> EndpointTimeout:
-        got = f"none within {self.options.timeout_s:g} s"
-        return EndpointTimeout(
-            problem(self.endpoint, "an answer", got, "Raise options.timeout_s, or lower options.batch")
-        )
+        client = getattr(self._own, "client", None)
+        asked = retry_after(client.retry_after, datetime.now(UTC)) if client is not None else None
+        return self._failures.classify(error, asked)
 
 
-def _headers(options: EndpointOptions) -> dict[str, str]:
-    if options.auth is None:
-        return {}
-    token = os.environ.get(options.auth.bearer_env)
-    if not token:
-        name = options.auth.bearer_env
-        raise SuiteError(problem(f"auth.bearer_env {name}", "a token in that environment variable", "none", "Set it"))
-    return {"authorization": f"Bearer {token}"}
+def _lose(slots: Sequence[Slot], error: EndpointError) -> None:
+    """Give up regions that the server knows no more."""
+    if LOST_REGION in str(error):
+        for slot in slots:
+            slot.lose()
 
 
 def _tensors(items: Any) -> dict[str, tuple[str, tuple[int, ...]]]:

@@ -14,12 +14,14 @@ from pydantic import (
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
+    field_validator,
     model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from harness.backends.base import EndpointOptions, Optimisation, Provider
+from harness.backends.fleet import Addresses, model_of
 from harness.card import NAME_PATTERN, Head
 from harness.fingerprints.neighbours import Index
 from harness.fingerprints.spaces import SpaceName
@@ -29,7 +31,7 @@ from harness.names import did_you_mean
 from harness.spec.gate import GateSpec
 from harness.spec.report import ReportSpec
 from harness.spec.tasks import AskingTask, DifferenceTask, TaskSpec
-from harness.spec.words import Name, Split
+from harness.spec.words import Engine, Name, Split
 
 LAYOUTS = {
     "genimage": "<generator>/{train,val}/{ai,nature}, with the folder names of the GenImage downloads",
@@ -90,7 +92,7 @@ class DataSpec(Frozen):
         layout: how the folder is laid out; ``miniature`` needs no folder.
         root: folder, manifest file (``manifest``), data set name (``huggingface``) or run (``found``: its name, or
             its folder), or which miniature (one of MINIATURES); paths are relative to the suite
-            file. ``{found: RUN}`` is short for layout and root.
+            file. ``{found: RUN}`` is short for layout and root. A manifest may be at a URL, its images beside it.
         sample: how many images of each subset.
         columns: names of the data set's columns, for ``manifest`` and ``huggingface``: ours to theirs.
         splits: shares of its sources, where the layout has no splits of its own; chosen by a hash of the source.
@@ -202,14 +204,15 @@ class ModelSpec(Frozen):
 
     Attributes:
         name: ``dif.miniature`` or a wildcard (``dif.*``); a wildcard takes no endpoint.
-        endpoint: address; the repository's file, in process, where it is not given.
+        endpoint: address; the repository's file, in process, where it is not given. A list of addresses is a fleet that
+            serves one model: requests are spread over it, and go on while one of them answers.
         options: batch, timeouts, retries, authentication.
         variants: the same asked in other ways, as ``NAME@VARIANT``: how far do answers depend on that?
         card: needed where the endpoint does not describe itself.
     """
 
     name: str
-    endpoint: str | None = None
+    endpoint: Addresses | None = None
     options: EndpointOptions = EndpointOptions()
     variants: dict[Name, VariantSpec] = {}
     card: ThirdParty | None = None
@@ -224,6 +227,24 @@ class ModelSpec(Frozen):
     def _from_name(cls, value: Any) -> Any:
         return {"name": value} if isinstance(value, str) else value
 
+    @field_validator("endpoint")
+    @classmethod
+    def _one_model(cls, value: Addresses | None) -> Addresses | None:
+        if isinstance(value, tuple):
+            models = {model_of(address) for address in value}
+            if not value or len(set(value)) < len(value):
+                raise ValueError("a list of endpoints has each address once, and at least one")
+            if "onnx" in models:
+                raise ValueError("an onnx: endpoint is in this process, where one is enough; write it without a list")
+            if len(models) > 1:
+                raise ValueError(f"a list of endpoints is one model by one protocol, not {', '.join(sorted(models))}")
+        return value
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Every address that it is asked at; none of the repository's."""
+        return (self.endpoint,) if isinstance(self.endpoint, str) else self.endpoint or ()
+
     @model_validator(mode="after")
     def _name_or_wildcard(self) -> ModelSpec:
         wild = any(mark in self.name for mark in "*?[")
@@ -231,7 +252,7 @@ class ModelSpec(Frozen):
             raise ValueError("a wildcard takes no endpoint; name the model")
         if self.endpoint and any(variant.served for variant in self.variants.values()):
             raise ValueError("a served variant is of a model in the repository, not of an endpoint")
-        if not wild and not re.match(NAME_PATTERN, self.name):
+        if not wild and not re.fullmatch(NAME_PATTERN, self.name):
             raise ValueError(f"model name {self.name!r} is not architecture.tag in lower case")
         return self
 
@@ -244,6 +265,7 @@ class Suite(Frozen):
         description: one or two sentences for the report.
         seed: of every resampling.
         repository: the model repository, relative to the suite file.
+        engine: what answers cells: ``local`` (this process), ``ray`` (workers on this machine) or ``ray://HOST:PORT``.
         data: data sets by name; none where no task asks about images.
         models: the models; none where no task asks one.
         references: real images that the models' artifacts are taken against.
@@ -258,6 +280,7 @@ class Suite(Frozen):
     description: str = ""
     seed: int = 0
     repository: str = "../model_repository"
+    engine: Engine = "local"
     data: dict[Name, DataSpec] = {}
     models: tuple[ModelSpec, ...] = ()
     references: tuple[ReferenceSpec, ...] = ()

@@ -115,19 +115,3 @@ def test_no_shared_memory_is_left_behind(server: TritonServer) -> None:
     assert list(Path("/dev/shm").glob(regions))
     opened.close()
     assert not list(Path("/dev/shm").glob(regions))
-
-
-def test_a_server_that_comes_back_answers_again(repository: Path, reference: np.ndarray) -> None:
-    pytest.importorskip("pytriton", reason="the extra `serve` is not installed")
-    server = TritonServer(repository, [MODEL])
-    ports = {"http_port": server.http_port, "grpc_port": server.grpc_port, "metrics_port": server.metrics_port}
-    with server:
-        opened = open_backend(server.grpc_url(MODEL), EndpointOptions(retries=0))
-        opened.infer({"image": IMAGES})
-    with pytest.raises(EndpointUnavailable):
-        opened.infer({"image": IMAGES})
-    with TritonServer(repository, [MODEL], **ports):
-        patient = open_backend(server.grpc_url(MODEL), EndpointOptions(retries=6, backoff_s=0.5))
-        np.testing.assert_allclose(patient.infer({"image": IMAGES})["score"], reference, atol=1e-6)
-        patient.close()
-    opened.close()

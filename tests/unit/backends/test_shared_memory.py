@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from geventhttpclient.response import HTTPParseError
 
 from harness.backends import shared_memory
 from harness.backends.shared_memory import MOST, SMALLEST, Regions, Slot
@@ -42,6 +43,55 @@ def test_there_are_so_many_regions_and_no_more() -> None:
     regions.close()
     assert not registry.names
     assert not any(Path("/dev/shm", slot.name).exists() for slot in taken)
+
+
+def test_a_server_that_is_gone_is_not_asked_about_every_region() -> None:
+    class Gone(Registry):
+        asked = 0
+
+        def unregister_system_shared_memory(self, name: str) -> None:
+            self.asked += 1
+            raise TimeoutError(name)
+
+    registry = Gone()
+    regions = Regions(lambda: registry)
+    taken = [slot for _ in range(3) if (slot := regions.take(VALUE)) is not None]
+    regions.close()
+    assert registry.asked == 1
+    assert not any(Path("/dev/shm", slot.name).exists() for slot in taken)
+
+
+def test_regions_that_a_server_forgot_are_made_anew() -> None:
+    registry = Registry()
+    regions = Regions(lambda: registry)
+    idle, used = (regions.take(VALUE) for _ in range(2))
+    assert idle is not None
+    assert used is not None
+    idle.give_back()
+    registry.names.clear()
+    used.lose()
+    fresh = regions.take(VALUE)
+    assert fresh is not None
+    assert registry.names == {fresh.name}
+    used.lose()  # the other request that failed says so as well
+    used.give_back()
+    fresh.give_back()
+    assert regions.take(VALUE) is fresh
+    assert not any(Path("/dev/shm", slot.name).exists() for slot in (idle, used))
+    regions.close()
+    assert not registry.names
+
+
+def test_a_server_that_breaks_off_gets_the_input_in_the_message() -> None:
+    class Broken(Registry):
+        def register_system_shared_memory(self, name: str, key: str, size: int) -> None:
+            self.names.add(name)
+            raise HTTPParseError("Incomplete response.")
+
+    registry = Broken()
+    assert Regions(lambda: registry).take(VALUE) is None
+    (name,) = registry.names
+    assert not Path("/dev/shm", name).exists()
 
 
 def test_memory_that_is_not_there_is_not_written_to(monkeypatch: pytest.MonkeyPatch) -> None:
