@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from harness.baselines import Side
@@ -13,7 +14,7 @@ from harness.comparison.detection import detection_changes
 from harness.comparison.group import Asked, Group
 from harness.comparison.latency import LOAD, aa_times, load_changes
 from harness.comparison.noise import Aa, Noise, machine_of
-from harness.errors import HarnessError, problem
+from harness.errors import HarnessError, StoreError, problem
 from harness.events import Events
 from harness.names import did_you_mean
 
@@ -66,25 +67,25 @@ def compare(
     """
     renamed = dict(models or {})
     _check_names(renamed, before, after)
-    suite = after.info.spec
-    drawn = Resampling(int(suite["resamples"]), int(suite["seed"]))
+    drawn = Resampling(*after.resampling)
     same_machine = machine_of(before.info.environment) == machine_of(after.info.environment)
     asked, missing, notes = _asked(before, after, renamed)
     changes: list[Change] = []
     identical = cells = moved = 0
     events.begin("comparing", len(asked), "models")
     try:
-        for done, (task, was, name) in enumerate(asked):
-            group = Group(Asked(before, task, was), Asked(after, task, name))
-            identical, cells = identical + len(group.alike), cells + len(group.after.named_keys)
-            moved += len(group.common - group.alike)
-            missing += _missing_cells(group)
-            events.advance(done, len(asked), group.model)
-            kind = group.after.spec["kind"]
-            if kind == LOAD:
-                changes += load_changes(group, noise or Noise(), same_machine)
-            else:
-                changes += DECIDING[kind](group, drawn)
+        with _of_one_piece(before, after):
+            for done, (task, was, name) in enumerate(asked):
+                group = Group(Asked(before, task, was), Asked(after, task, name))
+                identical, cells = identical + len(group.alike), cells + len(group.after.named_keys)
+                moved += len(group.common - group.alike)
+                missing += _missing_cells(group)
+                events.advance(done, len(asked), group.model)
+                kind = group.after.spec["kind"]
+                if kind == LOAD:
+                    changes += load_changes(group, noise or Noise(), same_machine)
+                else:
+                    changes += DECIDING[kind](group, drawn)
     finally:
         events.end()
     if not changes:
@@ -117,11 +118,23 @@ def compare_alike(before: Side, after: Side) -> list[Aa]:
     runs = before.info.id, after.info.id
     asked, _, _ = _asked(before, after, {})
     groups = (Group(Asked(before, task, was), Asked(after, task, name)) for task, was, name in asked)
-    seen = [item for group in groups if group.after.spec["kind"] == LOAD for item in aa_times(group, runs)]
+    with _of_one_piece(before, after):
+        seen = [item for group in groups if group.after.spec["kind"] == LOAD for item in aa_times(group, runs)]
     if not seen:
         do = "Add a task of kind load, and run the suite twice"
         raise HarnessError(problem(what, "times of two measurements", "none", do))
     return seen
+
+
+@contextmanager
+def _of_one_piece(before: Side, after: Side) -> Iterator[None]:
+    """Refuse, with StoreError, runs whose run.json tells of other records than there are, or of what no suite can."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        what, got = f"{before.info.id} and {after.info.id}", f"{type(error).__name__}: {str(error)[:200]}"
+        do = "Run the suite again with this version; what was answered is not asked again"
+        raise StoreError(problem(what, "a run.json and records that fit together", got, do)) from error
 
 
 def _asked(
@@ -142,10 +155,23 @@ def _asked(
         old = before.models(task)
         meeting = {name: renamed.get(name, name) for name in after.models(task) if name in renamed or not itself}
         asked += [(task, was, name) for name, was in meeting.items() if was in old]
+        if seen := _other_data(before, after, task):
+            notes.append(seen)
         if alone := [name for name, was in meeting.items() if was not in old]:
             notes.append(f"Task {task}: {after.info.id} alone asked {', '.join(alone)}.")
         missing += [Place(task, name, "") for name in old if name not in meeting.values() and not itself]
     return asked, missing, notes
+
+
+def _other_data(before: Side, after: Side, task: str) -> str:
+    """Return what to say where a task's data set has another content now; empty where not, or where nobody knows."""
+    old, new = (side.info.data.get(side.tasks[task]["data"], "") for side in (before, after))
+    if not old or not new or old == new:
+        return ""
+    return (
+        f"Task {task}: data {after.tasks[task]['data']} is not what it was (digest {old[:8]}, now {new[:8]}): images"
+        " are joined by path, whatever they show now."
+    )
 
 
 def _kind(side: Side, task: str) -> str | None:

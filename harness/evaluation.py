@@ -1,10 +1,10 @@
-"""An endpoint beside the model that it should be: one run of both, and a verdict. Never compares two runs."""
+"""An endpoint beside the model that it should be: one run of both, compared with itself, and a verdict."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.backends import EndpointOptions, ModelInfo, open_backend
+from harness.baselines import Side
 from harness.card import Card
-from harness.conclude import Prepared
+from harness.compare import compare
+from harness.comparison.change import POOLED, Change
 from harness.errors import CardError, EndpointError, SuiteError, problem
 from harness.events import Events
 from harness.images.degrade import CLEAN
 from harness.images.preprocess import preprocess
 from harness.models import VARIANT, Model, Wanted, expand
 from harness.names import did_you_mean
-from harness.plan import Plan, make_plan
 from harness.probe.images import photographs
 from harness.probe.metadata import image_input, score_output
 from harness.repository import find_entries, load_entry
@@ -32,10 +33,6 @@ from harness.spec.suite import ModelSpec, Suite, ThirdParty
 from harness.spec.tasks import ClassificationTask, DetectionTask
 from harness.stats import Estimate, bootstrap_interval
 from harness.store.runs import RunStore
-from harness.tasks.answers import Outcomes
-from harness.tasks.classification import evaluate_classes
-from harness.tasks.detection import Detector
-from harness.tasks.detection import evaluate as detect
 
 ROUNDS, WARM = 30, 3
 """Timed requests of each model, one after the other in turns, and those before them."""
@@ -44,7 +41,11 @@ DETECTION = {"name", "data", "subsets", "split", "degradations", "threshold", "h
 CLASSIFICATION = {"name", "data", "subsets", "split", "degradations"}
 """What is kept of a suite's task: the rest names models that are not asked here."""
 
-METRICS = {"balanced_accuracy": "balanced accuracy", "auroc": "AUROC"}
+QUALITY = {"balanced_accuracy": "balanced accuracy", "auroc": "AUROC", "top1": "top-1"}
+"""Figures by which an endpoint is as good, and their names."""
+
+WORST = 3
+"""So many subsets whose decisions differ most are named."""
 
 
 @dataclass(frozen=True)
@@ -124,20 +125,20 @@ def evaluate(asked: Evaluation, events: Events, clock: Callable[[], float] = tim
     settings = (*asked.settings, *(f"{key}={json.dumps(value)}" for key, value in said.items()))
     question = Asked(asked.suite, settings, asked.out, asked.limit)
     finished = run_suite(question, events)
-    store = RunStore(asked.out)
-    with prepare(question, store, events) as ready:
-        plan = make_plan(ready.suite, ready.models, ready.datasets, asked.limit, finished.info.id)
-        held = list(_held(ready, plan, store, reference, endpoint))
-        reasons = tuple(finished.reasons)
-        seconds = None
-        if not reasons:
+    side = Side(finished.info, asked.out)
+    changes = compare(side, side, events, {endpoint: reference}).changes
+    clean = [change for change in changes if change.place.condition == CLEAN]
+    reasons = tuple(finished.reasons)
+    seconds = None
+    if not reasons:
+        with prepare(question, RunStore(asked.out), events) as ready:
             try:
                 seconds = take_turns(ready.models[reference], ready.models[endpoint], clock)
             except EndpointError as error:
                 reasons = (f"it stopped answering: {error.reason}",)
     verdicts = (
-        judge_decisions([item.flips for item in held], asked.limits.flips),
-        judge_quality({name: change for item in held for name, change in item.changes.items()}, asked.limits.margin),
+        judge_decisions([change for change in clean if change.figure == "flips"], asked.limits.flips),
+        judge_quality(_of_quality(clean, endpoint), asked.limits.margin),
         Verdict("as fast?", None, _word(None), f"not measured: {reasons[0]}")
         if seconds is None
         else judge_speed(*seconds, asked.limits.slower, suite.resamples, suite.seed),
@@ -145,22 +146,19 @@ def evaluate(asked: Evaluation, events: Events, clock: Callable[[], float] = tim
     return Evaluated(finished, reference, endpoint, verdicts, reasons)
 
 
-@dataclass(frozen=True)
-class Held:
-    """One task's comparison: (flips, images), and changes of figures, endpoint minus reference."""
-
-    flips: tuple[int, int]
-    changes: Mapping[str, Estimate]
-
-
-def judge_decisions(flips: Sequence[tuple[int, int]], most: float) -> Verdict:
-    """Judge how many images are decided otherwise, over all tasks."""
-    changed, images = (sum(column) for column in zip(*flips, strict=True))
+def judge_decisions(flips: Sequence[Change], most: float) -> Verdict:
+    """Judge how many images are decided otherwise, over all tasks, and name the subsets where most are."""
+    whole = [item for item in flips if item.place.subset == POOLED]
+    changed, images = round(sum(item.after for item in whole)), sum(item.change.n for item in whole)
     if not images:
         return Verdict("same decisions?", None, _word(None), "none was answered by both")
     share = Estimate.of_rate(images - changed, images)
     holds = changed <= most * images
     told = f"{changed:,} of {images:,} decisions differ, agreement {_percent(share)}"
+    parts = sorted((item for item in flips if item not in whole and item.after), key=lambda item: -item.change.value)
+    if parts:
+        named = (f"{item.place.subset} {item.after:,.0f} of {item.change.n:,}" for item in parts[:WORST])
+        told += f"; most of {', '.join(named)}"
     return Verdict("same decisions?", holds, _word(holds), told)
 
 
@@ -175,6 +173,15 @@ def judge_quality(changes: Mapping[str, Estimate], margin: float) -> Verdict:
     worse = any(change.high < 0 for change in known.values())
     answer = "not shown" if holds is False and not worse else _word(holds)
     return Verdict("as good?", holds, answer, told or "no image has a label of its own")
+
+
+def _of_quality(changes: Iterable[Change], endpoint: str) -> dict[str, Estimate]:
+    """Return the changes of figures over all images, by task, head where the endpoint has several, and figure."""
+    pooled = [item for item in changes if item.figure in QUALITY and item.place.subset == POOLED]
+    heads = [item.place.model.rpartition(endpoint)[2] for item in pooled]
+    return {
+        f"{item.place.task}{head} {QUALITY[item.figure]}": item.change for item, head in zip(pooled, heads, strict=True)
+    }
 
 
 def judge_speed(
@@ -227,8 +234,8 @@ def take_turns(
 def _specs(asked: Evaluation, suite: Suite, info: ModelInfo) -> tuple[ModelSpec, ModelSpec]:
     """Return the reference, and the endpoint under the name ``REFERENCE.endpoint``."""
     repository = asked.suite.parent / suite.repository
-    named = [item for item in suite.models if item.endpoint == asked.endpoint]
-    others = [item for item in suite.models if item.endpoint != asked.endpoint]
+    named = [item for item in suite.models if asked.endpoint in item.addresses]
+    others = [item for item in suite.models if asked.endpoint not in item.addresses]
     known = {item.name: item for item in expand(others, repository, tasks=suite.asks) if VARIANT not in item.name}
     name = asked.reference or _same(info, known, repository)
     if name is None and len(known) == 1:
@@ -284,41 +291,6 @@ def _tasks(suite: Suite, reference: str) -> Iterator[dict[str, object]]:
         else:
             kept = task.model_dump(mode="json", include=CLASSIFICATION)
             yield {"kind": task.kind, "reference": reference, **kept}
-
-
-def _held(ready: Prepared, plan: Plan, store: RunStore, reference: str, endpoint: str) -> Iterator[Held]:
-    """Yield each task's comparison, from its records."""
-    suite = ready.suite
-    for task in suite.tasks:
-        cells = plan.of(task.name)
-        if isinstance(task, ClassificationTask):
-            found = evaluate_classes(task, cells, ready.cards, store.cells, suite.resamples, suite.seed)
-            pair = next(item for item in found.pairs if item.condition == CLEAN and item.candidate == endpoint)
-            same = round(pair.estimates["agreement"].value * pair.images) if pair.images else 0
-            yield Held((pair.images - same, pair.images), {f"{task.name} top-1": pair.estimates["top1_change"]})
-        elif isinstance(task, DetectionTask):
-            infos = ready.datasets[task.data].subsets()
-            detectors = detect(task, cells, ready.cards, infos, store.cells, suite.resamples, suite.seed).detectors
-            mine = [item for item in detectors if item.model == endpoint]
-            for a, b in zip((item for item in detectors if item.model == reference), mine, strict=True):
-                yield compare_detectors(task.name, a, b)
-
-
-def compare_detectors(task: str, reference: Detector, endpoint: Detector) -> Held:
-    """Return flips on clean images, and changes of means over generators from their joint resamples."""
-    right = [
-        Outcomes.union([item.right for (condition, _), item in side.figures.items() if condition == CLEAN])
-        for side in (reference, endpoint)
-    ]
-    a, b = right[0].shared(right[1])
-    changes = {}
-    for metric, words in METRICS.items():
-        before, after = reference.mean(metric, CLEAN), endpoint.mean(metric, CLEAN)
-        draws = reference.mean_draws(metric, CLEAN), endpoint.mean_draws(metric, CLEAN)
-        if before is not None and after is not None and draws[0] is not None and draws[1] is not None:
-            change = Estimate.of(after.value - before.value, bootstrap_interval(draws[1] - draws[0]), after.n)
-            changes[f"{reference.name.replace(reference.model, task, 1)} {words}"] = change
-    return Held((int(np.count_nonzero(a != b)), len(a)), changes)
 
 
 def _word(holds: bool | None) -> str:

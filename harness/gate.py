@@ -32,7 +32,7 @@ from harness.stats.paired import ALPHA
 Judged = Literal["passed", "failed", "skipped"]
 
 PRESENT = "present"
-"""What every gate expects beside its figures: the tasks, models and cells of the baseline."""
+"""What every gate expects beside its figures: the tasks, models, cells and benchmarks of the baseline."""
 
 
 @dataclass(frozen=True, slots=True)

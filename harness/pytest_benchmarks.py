@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,9 @@ NAME = "pytest-benchmark"
 
 KEPT = f"{NAME}.json"
 
+LONGEST = 1e9
+"""Seconds that no benchmark takes."""
+
 _DEVIATION = 1.349
 """Distance of a normal distribution's quartiles in standard deviations."""
 
@@ -41,8 +44,8 @@ class _Loose(BaseModel):
 class Stats(_Loose):
     """Seconds of one benchmark: median and distance of the quartiles over its rounds."""
 
-    median: PositiveFloat
-    iqr: NonNegativeFloat
+    median: Annotated[PositiveFloat, Field(lt=LONGEST)]
+    iqr: Annotated[NonNegativeFloat, Field(lt=LONGEST)]
     rounds: PositiveInt
 
 
@@ -67,7 +70,8 @@ class Benchmarks(_Loose):
     @property
     def machine(self) -> tuple[str, ...]:
         """What makes its machine."""
-        cpu = self.machine_info.get("cpu") or {}
+        said = self.machine_info.get("cpu")
+        cpu = said if isinstance(said, dict) else {}
         facts = (
             self.machine_info.get("system"),
             self.machine_info.get("machine"),
@@ -103,6 +107,12 @@ def benchmark_changes(before: Benchmarks, after: Benchmarks, noise: Noise) -> It
             place = Place(NAME, item.fullname, "")
             figures = _median(old[item.fullname]), _median(item.stats)
             yield time_change(place, "median", *figures, noise, before.machine == after.machine)
+
+
+def missing_benchmarks(before: Benchmarks, after: Benchmarks) -> list[Place]:
+    """Return the benchmarks that the first file alone holds."""
+    kept = {item.fullname for item in after.benchmarks}
+    return [Place(NAME, item.fullname, "") for item in before.benchmarks if item.fullname not in kept]
 
 
 def dump_benchmarks(side: Side, revision: str) -> str:

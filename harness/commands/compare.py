@@ -92,7 +92,10 @@ def gate(
     ] = None,
     model: Renamed = None,
     allow_missing: Annotated[
-        bool, typer.Option("--allow-missing", help="Pass though tasks, models or cells of the baseline are not in RUN.")
+        bool,
+        typer.Option(
+            "--allow-missing", help="Pass though tasks, models, cells or benchmarks of the baseline are not in RUN."
+        ),
     ] = False,
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML.", metavar="FILE")] = None,
     summary: Annotated[
@@ -115,7 +118,13 @@ def gate(
     from harness.comparison.noise import read_noise
     from harness.environment import revision
     from harness.gate import judge, passed
-    from harness.pytest_benchmarks import KEPT, benchmark_changes, dump_benchmarks, read_benchmarks
+    from harness.pytest_benchmarks import (
+        KEPT,
+        benchmark_changes,
+        dump_benchmarks,
+        missing_benchmarks,
+        read_benchmarks,
+    )
     from harness.report.comparison import gate_report
     from harness.report.continuous import benchmarks
     from harness.report.continuous import junit as junit_xml
@@ -132,11 +141,12 @@ def gate(
         side.check_valid()
     noise = read_noise(out_dir, after.info.environment)
     found = _compared(before, after, model, noise)
-    changes = list(found.changes)
+    changes, missing = list(found.changes), list(found.missing)
     if pytest_benchmark is not None:
-        earlier = read_benchmarks(Path(baseline) / KEPT)
-        changes += benchmark_changes(earlier, read_benchmarks(pytest_benchmark), noise)
-    outcomes = judge(expected, changes, () if allow_missing else found.missing)
+        earlier, now = read_benchmarks(Path(baseline) / KEPT), read_benchmarks(pytest_benchmark)
+        changes += benchmark_changes(earlier, now, noise)
+        missing += missing_benchmarks(earlier, now)
+    outcomes = judge(expected, changes, () if allow_missing else missing)
     report = gate_report(outcomes, found.after, found.before, found.notes)
     if junit is not None:
         write_atomic(junit, junit_xml(outcomes, f"gate {after.info.spec['name']}").encode())

@@ -161,7 +161,7 @@ class Group:
 
     @property
     def _one_store(self) -> bool:
-        return self.before.side.root.resolve() == self.after.side.root.resolve()
+        return self.before.side.place == self.after.side.place
 
     def _equal(self, key: str) -> bool:
         old, new = (asked.store.read(key, ("sample", "scores", "error")) for asked in (self.before, self.after))

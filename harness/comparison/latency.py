@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
@@ -17,8 +16,6 @@ from harness.comparison.noise import Aa, Noise
 from harness.load.scenarios import Peak, latency_column
 from harness.stats import Estimate
 from harness.stats.repeats import FEWEST, Repeated, block_spread, ratio, repeated_percentile
-from harness.store.cells import CellStore
-from harness.store.loads import LOAD_SCHEMA
 
 LOAD = "load"
 """The kind of task whose times are compared."""
@@ -27,8 +24,6 @@ PERCENTS: Mapping[str, float] = {"median": 50.0, "p90": 90.0, "p99": 99.0, "p99.
 
 STEADY = 0.25
 """How far medians of successive parts of a load may lie apart, as a share of the least, for it to be tested."""
-
-_COLUMNS = pa.schema([LOAD_SCHEMA.field(name) for name in ("position", "error", "seconds", "service", "repeat")])
 
 
 @dataclass(frozen=True)
@@ -147,7 +142,7 @@ def read_times(asked: Asked, name: str, key: str) -> Times:
         StoreError: there is none.
     """
     column = latency_column(name)
-    table = CellStore(asked.side.root / "loads", _COLUMNS).read(key, (column, "repeat"))
+    table = asked.side.records.loads.read(key, (column, "repeat"))
     asked.check_records(name, table)
     good = table.filter(pc.is_null(table["error"]))
     seconds, repeat = (np.asarray(good[each].to_numpy()) for each in (column, "repeat"))

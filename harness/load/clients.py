@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from harness.backends.base import Backend
+from harness.backends.fleet import FleetBackend
 from harness.backends.policy import GuardedBackend
 from harness.errors import EndpointError
 from harness.load.requests import Batches, Clock, Outputs, Request
@@ -20,12 +22,22 @@ MOST_CONNECTIONS = 256
 
 
 def single_try(backend: Backend) -> Backend:
-    """Return what a backend's policy stands around: it neither tries again nor limits requests in flight."""
-    return backend.inner if isinstance(backend, GuardedBackend) else backend
+    """Return what a backend's policy stands around: it neither tries again nor limits requests in flight.
+
+    A fleet sends each request to one member, and asks others for a while where that one fails.
+    """
+    if isinstance(backend, GuardedBackend):
+        return single_try(backend.inner)
+    if isinstance(backend, FleetBackend):
+        return FleetBackend([single_try(member) for member in backend.members], backend.options, tries=1)
+    return backend
 
 
 class BackendClient:
     """Asks a backend about batches of a load's images; a context manager.
+
+    While it is open, the garbage collector passes over what was there before: walking through a process's every object
+    takes it tens of milliseconds, in which nothing is sent.
 
     Over gRPC, requests in the background are tritonclient's asynchronous ones. Elsewhere each has a thread: of a model
     in this process as many as the endpoint's ``concurrency``, which are the model's server here, so that a request
@@ -46,10 +58,12 @@ class BackendClient:
         self._width = backend.options.concurrency if self._near else MOST_CONNECTIONS
         self._pool: ThreadPoolExecutor | None = None
 
-    def __enter__(self) -> BackendClient:
+    def __enter__(self) -> Self:
+        gc.freeze()
         return self
 
     def __exit__(self, *_: object) -> None:
+        gc.unfreeze()
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 

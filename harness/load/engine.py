@@ -20,6 +20,7 @@ from harness.load.cells import LOADGEN, LoadCell
 from harness.load.clients import BackendClient
 from harness.load.loadgen import Pace, drive
 from harness.load.loops import DRAIN_S, closed_loop, open_loop
+from harness.load.memory import read_memory
 from harness.load.peak import Step, next_rate
 from harness.load.requests import Batches, Clock, Request
 from harness.load.scenarios import Arrivals, Concurrency, Load, MultiStream, Offline, Peak, Rate, Server
@@ -131,10 +132,11 @@ class _Measuring:
         seed = self._seed(repeat)
         if load.driven:
             return self._driven(load, repeat, position, seed)
-        watch, start = Watch(self.bench.model), self.clock() + self.task.warmup_s
-        with self._client(self.batches) as client:
+        warmup_s = self.task.warmup_s
+        start = self.clock() + warmup_s
+        with self._client(self.batches) as client, Watch(self.bench.model, warmup_s) as watch:
             if isinstance(load, Concurrency):
-                length = self.task.warmup_s + self.task.seconds
+                length = warmup_s + self.task.seconds
                 requests = closed_loop(client, self.batches, load.requests, length, self.clock)
                 return self._records(_since(requests, start), start, watch, position, repeat)
             assert isinstance(load, Rate)
@@ -147,7 +149,7 @@ class _Measuring:
         beyond = 1 - load.percentile / 100
         due = self._due(rate, max(self.task.seconds, 1 / beyond / rate), load.arrivals, self._seed(position))
         due = due if due.size and due[-1] >= 0 else np.append(due, 0.0)
-        watch, start = Watch(self.bench.model), self.clock() + self.task.warmup_s
+        start = self.clock() + self.task.warmup_s
         most = beyond * np.count_nonzero(due >= 0)
 
         def hopeless(requests: Sequence[Request], now: float) -> bool:
@@ -156,9 +158,9 @@ class _Measuring:
             ]
             return bool(sum(seconds * 1e3 > load.slo_ms for seconds in until) > most)
 
-        with self._client(self.batches) as client:
+        with self._client(self.batches) as client, Watch(self.bench.model, self.task.warmup_s) as watch:
             requests = open_loop(client, self.batches, due, start, self.clock, hopeless=hopeless, drain_s=self.drain_s)
-        return self._records(_since(requests, start), start, watch, position, 0, rate)
+            return self._records(_since(requests, start), start, watch, position, 0, rate)
 
     def _due(self, rate: float, seconds: float, arrivals: Arrivals, seed: int) -> NDArray[np.float64]:
         """Return when requests are due, from the end of the warm-up on; those of the warm-up before 0."""
@@ -173,12 +175,12 @@ class _Measuring:
         with self._client(batches) as client:
             known = pace_of(closed_loop(client, batches, width, max(self.task.warmup_s, 0.2), self.clock))
             pace = Pace(self.bench.seconds, 1 / self.bench.seconds if math.isnan(known) else known)
-            watch = Watch(self.bench.model)
             module = load_extra(*LOADGEN)
-            driven = drive(module, load, client, batches, self.task.seconds, width, pace, seed, self.clock)
-        start = min((request.scheduled for request in driven.requests), default=0.0)
-        rate = load.target_qps if isinstance(load, Server) else None
-        return self._records(driven.requests, start, watch, position, repeat, rate, driven.verdict)
+            with Watch(self.bench.model) as watch:
+                driven = drive(module, load, client, batches, self.task.seconds, width, pace, seed, self.clock)
+                start = min((request.scheduled for request in driven.requests), default=0.0)
+                rate = load.target_qps if isinstance(load, Server) else None
+                return self._records(driven.requests, start, watch, position, repeat, rate, driven.verdict)
 
     def _client(self, batches: Batches) -> BackendClient:
         return BackendClient(self.bench.model.backend, self.bench.model.card.input, batches, self.clock)
@@ -198,7 +200,7 @@ class _Measuring:
         verdict: str | None = None,
     ) -> list[LoadRecord]:
         queue, compute = watch.server()
-        memory = watch.memory()
+        memory = read_memory(self.bench.model)
         records = []
         for place, request in enumerate(requests, position):
             error, detail = self.bench.fault(request, self.task.tolerance)
@@ -217,7 +219,9 @@ class _Measuring:
                     rate=rate,
                     queue=queue,
                     compute=compute,
-                    memory=memory,
+                    memory=memory.process,
+                    machine_memory=memory.machine,
+                    gpu_memory=memory.gpu,
                     verdict=verdict,
                 )
             )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from harness.errors import EndpointError
+from harness.held import temporary
 from harness.load.loops import asked
 from harness.load.requests import PAUSE_S, Batches, Client, Clock, Request
 from harness.load.scenarios import Load, MultiStream, Offline, Server, SingleStream
@@ -165,23 +165,23 @@ def drive(
     """
     sut = _Sut(loadgen, scenario, client, batches, concurrency, clock)
     settings = _settings(loadgen, scenario, seconds, pace, seed)
-    with tempfile.TemporaryDirectory(prefix="discern-loadgen-") as folder:
+    with temporary("discern-loadgen-") as folder:
         logs = loadgen.LogSettings()
-        logs.log_output.outdir = folder
+        logs.log_output.outdir = str(folder)
         logs.log_output.copy_summary_to_stdout = False
         logs.enable_trace = isinstance(scenario, Server)
         library = loadgen.ConstructQSL(batches.count, batches.count, lambda _: None, lambda _: None)
         system = loadgen.ConstructSUT(sut.issue, sut.flush)
         try:
-            loadgen.StartTestWithLogSettings(system, library, settings, logs, str(Path(folder) / "audit.config"))
+            loadgen.StartTestWithLogSettings(system, library, settings, logs, str(folder / "audit.config"))
         finally:
             loadgen.DestroySUT(system)
             loadgen.DestroyQSL(library)
         if sut.broken is not None:
             raise sut.broken
         if isinstance(scenario, Server):
-            _schedule_as(_issued(Path(folder) / "mlperf_log_trace.json"), sut.requests)
-        summary = (Path(folder) / "mlperf_log_summary.txt").read_text(encoding="utf-8")
+            _schedule_as(_issued(folder / "mlperf_log_trace.json"), sut.requests)
+        summary = (folder / "mlperf_log_summary.txt").read_text(encoding="utf-8")
     return Driven(sut.requests, read_verdict(summary))
 
 
@@ -197,9 +197,7 @@ def _settings(loadgen: ModuleType, scenario: Load, seconds: float, pace: Pace, s
             settings.single_stream_expected_latency_ns = _told(pace.seconds)
         case MultiStream():
             settings.multi_stream_samples_per_query = scenario.samples_per_query
-            settings.multi_stream_expected_latency_ns = max(
-                1, round(scenario.samples_per_query / pace.images_per_s * NS)
-            )
+            settings.multi_stream_expected_latency_ns = _told(scenario.samples_per_query / pace.images_per_s)
         case Server():
             settings.server_target_qps = scenario.target_qps
             settings.server_target_latency_ns = round(scenario.target_latency_ms / MS * NS)
@@ -210,6 +208,7 @@ def _settings(loadgen: ModuleType, scenario: Load, seconds: float, pace: Pace, s
 
 
 def _told(seconds: float) -> int:
+    """Return what LoadGen is told to expect of a query, in ns: less than is known, for it prepares as many queries."""
     return max(1, round(seconds / STREAM_SPARE * NS))
 
 

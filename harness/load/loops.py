@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
@@ -16,6 +17,9 @@ from harness.load.requests import PAUSE_S, Batches, Client, Clock, Request
 
 DRAIN_S = 5.0
 """An open loop waits so long for answers after its last request; those that come later count as none."""
+
+DRAIN_EVERY_S = 0.002
+"""It looks so often whether they came."""
 
 WATCH_S = 0.2
 """An open loop looks so often whether going on is of use."""
@@ -95,7 +99,7 @@ def open_loop(
         The requests that were sent, in order; one without an answer in time has timed out.
     """
     requests: list[Request] = []
-    cancels = []
+    flying: deque[tuple[Request, Callable[[], object]]] = deque()
     watched = start
     for number, after in enumerate(due.tolist()):
         scheduled = start + after
@@ -103,25 +107,27 @@ def open_loop(
             sleep(scheduled - now)
         request = Request(batches.turn(number), scheduled)
         requests.append(request)
-        cancels.append(client.begin(request))
+        flying.append((request, client.begin(request)))
+        _land(flying)
         if hopeless is not None and now - watched > WATCH_S:
             watched = now
             if hopeless(requests, now):
                 break
-    _drain(requests, clock, sleep, drain_s)
+    end = clock() + drain_s
+    while flying and clock() < end:
+        sleep(DRAIN_EVERY_S)
+        _land(flying)
     late = EndpointTimeout(
         problem("open loop", f"an answer within {drain_s:g} s of the last request", "none", "Lower the rate")
     )
-    for request, cancel in zip(requests, cancels, strict=True):
+    for request, cancel in flying:
         if request.answer is None:
             request.close(late, float("nan"))
             cancel()
     return requests
 
 
-def _drain(requests: Sequence[Request], clock: Clock, sleep: Callable[[float], None], drain_s: float) -> None:
-    end = clock() + drain_s
-    waiting = [request for request in requests if request.answer is None]
-    while waiting and clock() < end:
-        sleep(0.002)
-        waiting = [request for request in waiting if request.answer is None]
+def _land(flying: deque[tuple[Request, Callable[[], object]]]) -> None:
+    """Let go of requests that are answered, up to the first that is not."""
+    while flying and flying[0][0].answer is not None:
+        flying.popleft()

@@ -73,12 +73,14 @@ class Batches:
     def __init__(self, images: Sequence[NDArray[Any]], size: int) -> None:
         self.count, self.size = len(images), size
         self._images = images
-        self._laid = {self.turn(number): self._stack(self.turn(number)) for number in range(self.count)}
+        self._turns = [
+            tuple((number * size + place) % self.count for place in range(size)) for number in range(self.count)
+        ]
+        self._laid = {indices: self._stack(indices) for indices in self._turns}
 
     def turn(self, number: int) -> tuple[int, ...]:
         """Return the images of a request: the next ones, in a circle."""
-        first = number * self.size
-        return tuple((first + place) % self.count for place in range(self.size))
+        return self._turns[number % self.count]
 
     def tensor(self, images: Sequence[int]) -> NDArray[Any]:
         """Return the model's input of some images, (n, ...)."""

@@ -1,9 +1,9 @@
-"""What a server and this process tell of a load: Triton's own times, and memory. Sends no request that is measured."""
+"""What a server tells of the time that its requests took, from the end of a warm-up on. Sends no request of its own."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from harness.load.clients import single_try
@@ -20,27 +20,51 @@ Counters = Mapping[str, tuple[int, int]]
 
 
 class Watch:
-    """Looks at a model from when this is made."""
+    """Looks at a model's counters; a context manager.
 
-    def __init__(self, model: Model) -> None:
+    Args:
+        model: the model.
+        wait_s: seconds until it begins, in the background; what was answered before does not count.
+    """
+
+    def __init__(self, model: Model, wait_s: float = 0.0) -> None:
         self.model = model
-        self.before = self._counters()
+        self.wait_s = wait_s
+        self._before: Counters | None = None
+        self._timer: threading.Timer | None = None
+
+    def __enter__(self) -> Watch:
+        if self.wait_s > 0:
+            self._timer = threading.Timer(self.wait_s, self._begin)
+            self._timer.daemon = True
+            self._timer.start()
+        else:
+            self._begin()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end_wait()
 
     def server(self) -> tuple[float | None, float | None]:
-        """Return seconds a request in Triton's queue, and in its compute stages; None of other servers."""
-        after = self._counters()
-        times, waited = spent(self.before, after, ("queue",))
-        return (waited / times, spent(self.before, after, COMPUTE)[1] / times) if times else (None, None)
+        """Return seconds a request in Triton's queue, and in its compute stages; None of other servers.
 
-    def memory(self) -> int | None:
-        """Return this process's resident bytes, where the model is in it and the system tells."""
-        if not self.model.local:
-            return None
-        try:
-            lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
-        except OSError:
-            return None
-        return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:")), None)
+        Nor is it known of a load that ended before its warm-up did, or of a server that went away, or began to count
+        anew, meanwhile.
+        """
+        self._end_wait()
+        if not self._before:
+            return None, None
+        after = self._counters()
+        times, waited = spent(self._before, after, ("queue",))
+        return (waited / times, spent(self._before, after, COMPUTE)[1] / times) if times > 0 else (None, None)
+
+    def _end_wait(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer.join()
+
+    def _begin(self) -> None:
+        self._before = self._counters()
 
     def _counters(self) -> Counters:
         backend = single_try(self.model.backend)

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping
 
+from harness.plain import plain
 from harness.report.tree import Cell, Column, Kind
 from harness.stats.intervals import Estimate
 
 DASH = "–"
 LONG = 40
 """Rows after which a table is for machines: a page folds it, a terminal and Markdown point to its CSV."""
-
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-
-
-def plain(text: str) -> str:
-    """Return ``text`` without what could steer a terminal or reorder a line: controls become U+FFFD."""
-    return _CONTROL.sub("\ufffd", text)
 
 
 def show(cell: Cell, kind: Kind) -> str:

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 from harness.comparison.change import POOLED, Change
 from harness.gate import Outcome
-from harness.report.cells import plain
+from harness.plain import plain
 
 BIGGER, SMALLER = "bigger", "smaller"
 """Which end of a benchmark's values is better: its tools are ``customBiggerIsBetter`` and ``customSmallerIsBetter``."""

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-from harness.errors import StoreError, problem
 from harness.report.document import document
 from harness.report.frames import csv, frame
 from harness.report.html import html
 from harness.report.markdown import markdown
 from harness.report.style import alone, drawing
 from harness.report.tree import Picture, Report, Text
+from harness.store.files import write_atomic
 
 
 def render(report: Report) -> dict[str, str]:
@@ -43,21 +42,6 @@ def write_report(report: Report, folder: Path) -> dict[str, Path]:
         StoreError: the folder can't be written.
     """
     files = render(report)
-    try:
-        for name, text in files.items():
-            _replace(folder / name, text)
-    except OSError as error:
-        do = "Free space there, or name another folder"
-        raise StoreError(problem(f"report {folder}", "a folder that can be written", str(error), do)) from error
+    for name, text in files.items():
+        write_atomic(folder / name, text.encode("utf-8", "backslashreplace"))  # what no encoding knows: an escape
     return {name: folder / name for name in files}
-
-
-def _replace(path: Path, text: str) -> None:
-    """Put ``text`` at ``path`` as UTF-8 in one step; what no encoding knows is written as an escape."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(text.encode("utf-8", "backslashreplace"))
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

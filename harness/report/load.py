@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
-from harness.load.figures import fewest
 from harness.load.scenarios import Concurrency, Load, Rate
 from harness.report.tree import Block, Cell, Column, Curves, Section, Table, Text
 from harness.stats import Estimate
+from harness.stats.quantiles import fewest
 from harness.tasks.load import QUANTILES, LoadFigures, Loads, PeakFigures
 
 _INTRO = (
@@ -21,6 +21,13 @@ _INTRO = (
 )
 
 MS = 1e3
+
+_MEMORY = (
+    Column("process", "memory of who answers", "bytes"),
+    Column("machine", "in use on its machine", "bytes"),
+    Column("gpu", "in use on its GPUs", "bytes"),
+)
+"""Columns of :class:`harness.load.memory.Memory`; each is shown where it is known of any load."""
 
 Judged = TypeVar("Judged", LoadFigures, PeakFigures)
 
@@ -100,7 +107,7 @@ def _inside(found: Loads) -> Table:
         Column("spread", "last windows apart", "percent"),
         Column("queue", "server's queue (ms)", "float"),
         Column("compute", "server's compute (ms)", "float"),
-        Column("memory", "memory, model in process", "bytes"),
+        *(column for column in _MEMORY if any(getattr(item.memory, column.key) for item in found.figures)),
         Column("loadgen", "LoadGen"),
     )
     rows: list[Mapping[str, Cell]] = [
@@ -111,7 +118,7 @@ def _inside(found: Loads) -> Table:
             "spread": item.spread,
             "queue": item.queue * MS,
             "compute": item.compute * MS,
-            "memory": item.memory,
+            **{column.key: getattr(item.memory, column.key) for column in _MEMORY},
             "loadgen": item.verdict,
         }
         for item in found.figures

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from tabulate import tabulate
 
-from harness.report.cells import LONG, best_rows, plain, show, show_whole
+from harness.plain import plain
+from harness.report.cells import LONG, best_rows, show, show_whole
 from harness.report.tree import (
     Block,
     Cell,

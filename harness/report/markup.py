@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable
 
-from harness.report.cells import plain
+from harness.plain import plain
 
 VOID = frozenset({"br", "img", "meta"})
 

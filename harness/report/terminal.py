@@ -14,7 +14,8 @@ from rich.rule import Rule
 from rich.table import Table as Grid
 from rich.text import Text as Line
 
-from harness.report.cells import LONG, best_rows, plain, show, show_spread, show_whole
+from harness.plain import plain
+from harness.report.cells import LONG, best_rows, show, show_spread, show_whole
 from harness.report.colour import heat_level, heat_swatch
 from harness.report.tree import (
     Block,

@@ -40,7 +40,7 @@ def serve(
     with TritonServer(repository, names, http_port=http_port, grpc_port=grpc_port, metrics_port=metrics_port) as server:
         for name in names:
             write(f"{server.grpc_url(name)}   {server.http_url(name)}")
-        write(f"metrics: http://{server.host}:{server.metrics_port}/metrics   log: {server.log}   stop: Ctrl-C")
+        write(f"metrics: {server.metrics_url}   log: {server.log}   stop: Ctrl-C")
         while not stopped.wait(0.5):
             if not server.running:
                 raise EndpointUnavailable(problem("tritonserver", "a running server", "it stopped", "See its log"))

@@ -9,16 +9,18 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
-from harness.errors import EndpointUnavailable, problem
+from harness.errors import EndpointUnavailable, StoreError, problem
+from harness.held import temporary
 from harness.serving.locate import Tritonserver, require_tritonserver
 
+HOME = "discern-triton-"
 BACKEND = Path(__file__).parent / "backends" / "onnxruntime"
 STOP_S = 15.0
 PR_SET_PDEATHSIG = 1
@@ -59,8 +61,9 @@ class TritonServer:
             port or next(free) for port in (http_port, grpc_port, metrics_port)
         )
         self.ready_s, self.threads = ready_s, threads
-        self._home = Path(tempfile.mkdtemp(prefix="discern-triton-"))
-        self.log = log or self._home / "triton.log"
+        self._held = ExitStack()
+        self._home = self._held.enter_context(temporary(HOME))
+        self._log = log
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> TritonServer:
@@ -83,6 +86,21 @@ class TritonServer:
         return f"http://{self.host}:{self.http_port}/{model}"
 
     @property
+    def log(self) -> Path:
+        """Where the server's own lines go."""
+        return self._log or self._home / "triton.log"
+
+    @property
+    def metrics_url(self) -> str:
+        """Address of its metrics, in Prometheus's format."""
+        return f"http://{self.host}:{self.metrics_port}/metrics"
+
+    @property
+    def pid(self) -> int | None:
+        """The process's id; None where it is not alive."""
+        return self._process.pid if self._process is not None and self.running else None
+
+    @property
     def running(self) -> bool:
         """Whether the process is alive."""
         return self._process is not None and self._process.poll() is None
@@ -93,11 +111,18 @@ class TritonServer:
         Raises:
             EndpointUnavailable: there is no server to start, or it does not become ready; the message ends with what
                 the server itself complained of.
+            StoreError: the disk refuses its log or its backends.
         """
         found = require_tritonserver()
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        command = self._command(found, assemble(self._home / "backends", found))
-        self._process = self._launch(command, found)
+        if not self._home.is_dir():  # it was stopped
+            self._home = self._held.enter_context(temporary(HOME))
+        try:
+            self.log.parent.mkdir(parents=True, exist_ok=True)
+            command = self._command(found, assemble(self._home / "backends", found))
+            self._process = self._launch(command, found)
+        except OSError as error:
+            do = "Free space, or choose --out DIR and TMPDIR elsewhere"
+            raise StoreError(problem("tritonserver", "places for its log and backends", str(error), do)) from error
         try:
             self._wait()
         except EndpointUnavailable:
@@ -132,7 +157,7 @@ class TritonServer:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        shutil.rmtree(self._home, ignore_errors=True)
+        self._held.close()
 
     def _command(self, found: Tritonserver, backends: Path) -> list[str]:
         command = [

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from harness.stats.intervals import LEVEL, Estimate, Interval
+from harness.stats.quantiles import bounds, order_statistic
 
 BLOCKS = 10
 """Parts of a lone repeat whose figures tell how far it can be trusted."""
@@ -53,9 +54,10 @@ def repeated_percentile(repeats: Sequence[ArrayLike], percent: float) -> Repeate
     """
     if len(repeats) == 1:
         return _lone_percentile(np.asarray(repeats[0], np.float64), percent)
+    share = percent / 100
     values = [np.sort(np.asarray(item, np.float64)) for item in repeats]
-    logs = np.array([math.log(np.percentile(item, percent)) for item in values])
-    within = float(np.mean([_quantile_variance(item, percent / 100) for item in values]))
+    logs = np.array([math.log(order_statistic(item, share)) for item in values])
+    within = float(np.mean([_quantile_variance(item, share) for item in values]))
     between = float(np.var(logs, ddof=1))
     count = sum(item.size for item in values)
     freedom = len(logs) - 1.0 if between >= within else max(1.0, count - 1.0)
@@ -113,20 +115,15 @@ def ratio(
 
 def _lone_percentile(values: NDArray[np.float64], percent: float) -> Repeated:
     """Return a percentile of one repeat; its variance is nan where a block has too few values beyond it."""
-    log, variance = math.log(np.percentile(values, percent)), math.nan
+    log, variance = math.log(order_statistic(np.sort(values), percent / 100)), math.nan
     if values.size // BLOCKS * (100 - percent) >= 100 * FEWEST:
-        blocks = [math.log(np.percentile(block, percent)) for block in np.array_split(values, BLOCKS)]
+        blocks = [math.log(order_statistic(np.sort(block), percent / 100)) for block in np.array_split(values, BLOCKS)]
         variance = float(np.var(blocks, ddof=1)) / BLOCKS
     return Repeated(log, variance, BLOCKS - 1.0, math.nan, math.sqrt(variance), values.size)
 
 
 def _quantile_variance(ordered: NDArray[np.float64], share: float) -> float:
-    """Return the variance of the logarithm of a sample quantile, from the order statistics that bound it.
-
-    The distribution-free interval of a quantile (David and Nagaraja 2003, 7.1) at one standard deviation.
-    """
-    z = NormalDist().inv_cdf(0.975)
-    count = ordered.size
-    reach = z * math.sqrt(count * share * (1 - share))
-    low, high = (int(np.clip(round(count * share + side * reach), 0, count - 1)) for side in (-1, 1))
-    return (math.log(ordered[high] / ordered[low]) / (2 * z)) ** 2
+    """Return the variance of the logarithm of a sample quantile, from the order statistics that bound it."""
+    low, high = bounds(ordered.size, share)
+    reach = 2 * NormalDist().inv_cdf((1 + LEVEL) / 2)
+    return (math.log(ordered[min(high, ordered.size) - 1] / ordered[max(low, 1) - 1]) / reach) ** 2

@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.arrays import read_npz
 from harness.errors import DataError, problem
 from harness.fingerprints.spectrum import LEVELS, Peak, lattice, magnitudes, peaks, prominence
 from harness.store.files import write_atomic
@@ -85,12 +84,12 @@ def read_history(path: Path) -> History:
     """
     again = "Make it: python -m export.training gray"
     try:
-        with np.load(path, allow_pickle=False) as file:
-            steps = tuple(int(step) for step in file["steps"])
-            facts = str(file["up"]), int(file["base"]), int(file["seed"])
-            digest = str(file["digest"])
-            found = History(*facts, steps, file["outputs"], file["losses"])
-    except (OSError, EOFError, KeyError, ValueError, TypeError, BadZipFile, zlib.error) as error:
+        file = read_npz(path.read_bytes())
+        steps = tuple(int(step) for step in file["steps"])
+        facts = str(file["up"]), int(file["base"]), int(file["seed"])
+        digest = str(file["digest"])
+        found = History(*facts, steps, file["outputs"], file["losses"])
+    except (OSError, KeyError, ValueError, TypeError) as error:
         raise DataError(problem(str(path), "a gray history", str(error), again)) from error
     if found.digest() != digest:
         raise DataError(problem(str(path), f"digest {digest[:12]}", found.digest()[:12], again))

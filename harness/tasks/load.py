@@ -6,17 +6,20 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from harness.load.cells import LoadCell
 from harness.load.engine import steps_of
-from harness.load.figures import needed, percentile, spread, window_medians
+from harness.load.figures import spread, window_medians
+from harness.load.memory import Memory
 from harness.load.peak import Step, bracket
 from harness.load.scenarios import Load, Offline, Peak, latency_column
 from harness.spec.loading import LoadTask
 from harness.stats import Estimate
+from harness.stats.quantiles import needed, percentile
 from harness.store.cells import CellStore
 from harness.store.loads import WRONG
 
@@ -46,7 +49,7 @@ class LoadFigures:
         lag: 99th percentile of the seconds from wanted to sent, which is the client's own; nan of closed loops.
         spread: of medians of the last three windows, as a share of the least; the largest of the repeats.
         queue, compute: seconds a request in the server, as Triton tells; nan of others.
-        memory: largest resident bytes of this process with the model in it; None of others.
+        memory: the most that was in use at the end of a repeat.
         verdict: LoadGen's, of a repeat that it did not find VALID, if there is one; empty where it did not drive.
         reasons: why the figures must not be trusted; empty where they may.
     """
@@ -63,7 +66,7 @@ class LoadFigures:
     spread: float
     queue: float
     compute: float
-    memory: int | None
+    memory: Memory
     verdict: str
     reasons: tuple[str, ...]
 
@@ -168,7 +171,7 @@ def _figures(cell: LoadCell, frame: pd.DataFrame, max_failures: float) -> LoadFi
         spread=math.nan if not spreads or any(map(math.isnan, spreads)) else max(spreads),
         queue=float(frame["queue"].astype(float).mean()),
         compute=float(frame["compute"].astype(float).mean()),
-        memory=int(frame["memory"].max()) if frame["memory"].notna().any() else None,
+        memory=Memory(*(_most(frame[column]) for column in ("memory", "machine_memory", "gpu_memory"))),
         verdict=verdicts[0] if verdicts else "",
         reasons=(),
     )
@@ -233,6 +236,10 @@ def _in_time(frame: pd.DataFrame, slo_ms: float) -> Estimate:
     """Return the share of requests that were answered rightly within a bound, with its interval."""
     right = frame["error"].isna() & (frame["seconds"] * 1e3 <= slo_ms)
     return Estimate.of_rate(int(right.sum()), len(frame))
+
+
+def _most(values: pd.Series[Any]) -> int | None:
+    return int(values.max()) if values.notna().any() else None
 
 
 def _lag(frame: pd.DataFrame) -> float:

@@ -1,6 +1,7 @@
 """Comparisons over records in real stores: what is joined, what is tested, and how often chance is called a change."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,12 @@ from harness.comparison.change import Change, Floors
 from harness.errors import HarnessError, StoreError
 from harness.events import Silent
 from harness.stats import holm, wilson
-from tests.unit.comparison.runs_by_hand import DETECTION, classified, detected, mixed, write_run
+from harness.store.records import Record
+from harness.store.runs import RunStore
+from tests.unit.comparison.runs_by_hand import DETECTION, classified, detected, key, mixed, write_run
 
 FLOORS = Floors()
+ATTRIBUTION = {"kind": "attribution", "name": "t", "data": "d"}
 
 
 def of(found: Comparison, figure: str, subset: str = "") -> Change:
@@ -102,6 +106,46 @@ def test_one_key_in_two_stores_is_held_record_by_record(tmp_path: Path) -> None:
     found = held(first, detected(tmp_path / "c", "r", {**scores, "gan": [0.8, None, 0.6]}))
     assert (found.identical, of(found, "flips").after) == (1, 1)
     assert "1 cells of the same weights" in found.notes[0]
+
+
+def test_data_that_is_not_what_it_was_is_told_of(tmp_path: Path) -> None:
+    scores = {"nature": [0.1, 0.2], "gan": [0.8, 0.9]}
+    sides = [detected(tmp_path, run, scores, data=data) for run, data in
+             (("a", {"d": "1" * 64}), ("b", {"d": "2" * 64}), ("c", {}))]  # fmt: skip
+    assert held(sides[0], sides[0]).notes == held(sides[0], sides[2]).notes == ()
+    (note,) = held(*sides[:2]).notes
+    assert "data d is not what it was (digest 11111111, now 22222222)" in note
+
+
+def attributed(root: Path, run: str, scores: Sequence[Sequence[float]], sources: Sequence[str]) -> Side:
+    """Write a run of an attributor of three sources: what it said of images of some, of each four."""
+    store, cells = RunStore(root).cells, {}
+    for source in dict.fromkeys(sources):
+        name = f"t/m.x/{source}/test/none/batch 8"
+        cells[name] = key(f"{run}-{source}")
+        rows = [row for row, made in zip(scores, sources, strict=True) if made == source]
+        records = [Record(i, f"{source}/{i}.png", f"{source}{i // 2}", 1, row) for i, row in enumerate(rows)]
+        store.append(cells[name], records)
+    card = Card(name="m.x", task="attribution", score="logit", classes=("gan", "vq", "flow"), heads=())
+    return write_run(root, run, cells, [ATTRIBUTION], {"m.x": card})
+
+
+def test_attribution_counts_images_of_sources_that_are_known(tmp_path: Path) -> None:
+    """Of 12 images of gan and vq, the second run gives two others to another source; nobody knows `new`."""
+    sources = ["gan"] * 6 + ["vq"] * 6 + ["new"] * 4
+    truth = np.array([0] * 6 + [1] * 6 + [2] * 4)
+    later = truth.copy()
+    later[[0, 1, 7, 12]] = [1, 1, 2, 0]
+    before, after = (
+        attributed(tmp_path, run, np.eye(3)[said].tolist(), sources) for run, said in (("a", truth), ("b", later))
+    )
+    found = held(before, after)
+    accuracy = of(found, "accuracy")
+    assert (accuracy.before, accuracy.after, accuracy.change.n) == (1.0, 9 / 12, 12)
+    assert (of(found, "flips").after, of(found, "flips").change.n) == (4, 16)
+    assert of(found, "accuracy", "gan").after == pytest.approx(4 / 6)
+    assert of(found, "agreement", "vq").after == pytest.approx(5 / 6)
+    assert not [item for item in found.changes if (item.figure, item.place.subset) == ("accuracy", "new")]
 
 
 def test_models_meet_by_name_or_as_they_are_mapped(tmp_path: Path) -> None:

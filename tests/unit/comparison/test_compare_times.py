@@ -15,7 +15,7 @@ from harness.comparison.latency import STEADY, Times, times_changes
 from harness.comparison.noise import ASSUMED, WEIGHT, Aa, Noise, machine_of, read_noise, write_noise
 from harness.errors import HarnessError, StoreError
 from harness.events import Silent
-from harness.pytest_benchmarks import benchmark_changes, dump_benchmarks, read_benchmarks
+from harness.pytest_benchmarks import benchmark_changes, dump_benchmarks, missing_benchmarks, read_benchmarks
 from harness.stats.repeats import Repeated, ratio, repeated_percentile
 from tests.unit.comparison.runs_by_hand import LOADS, MACHINE, loaded, write_run
 
@@ -38,7 +38,7 @@ def test_a_ratio_is_welchs_test_of_the_repeats_logarithms() -> None:
     random = np.random.default_rng(0)
     a, b = measured(random), measured(random, 1.1)
     found = [repeated_percentile(item, 50) for item in (a, b)]
-    logs = [np.log(np.median(item, axis=1)) for item in (a, b)]
+    logs = [np.log(np.quantile(item, 0.5, axis=1, method="inverted_cdf")) for item in (a, b)]
     change, p = ratio(*found)
     wanted = ttest_ind(logs[1], logs[0], equal_var=False)
     assert p == pytest.approx(wanted.pvalue)
@@ -121,9 +121,10 @@ def test_noise_is_kept_by_machine(tmp_path: Path) -> None:
         compare_alike(a, elsewhere)
 
 
-def benchmark_file(path: Path, seconds: float, iqr: float = 0.001, cpu: str = "x") -> Path:
+def benchmark_file(path: Path, seconds: float, iqr: float = 0.001, cpu: str = "x", names: str = "a") -> Path:
     stats = {"median": seconds, "iqr": iqr, "rounds": 50, "mean": 1.0, "unknown": None}
-    said = {"benchmarks": [{"fullname": "t.py::test_a", "stats": stats}], "machine_info": {"cpu": {"brand_raw": cpu}}}
+    ran = [{"fullname": f"t.py::test_{name}", "stats": stats} for name in names]
+    said = {"benchmarks": ran, "machine_info": {"cpu": {"brand_raw": cpu}}}
     path.write_text(json.dumps(said), encoding="utf-8")
     return path
 
@@ -137,6 +138,12 @@ def test_medians_of_pytest_benchmark_become_changes(tmp_path: Path) -> None:
         read_benchmarks(a), read_benchmarks(benchmark_file(tmp_path / "c", 0.3, cpu="y")), Noise()
     )
     assert math.isnan(elsewhere.p)
+
+
+def test_a_benchmark_that_did_not_run_is_missing(tmp_path: Path) -> None:
+    a, b = (read_benchmarks(benchmark_file(tmp_path / names, 0.1, names=names)) for names in ("abc", "bd"))
+    assert missing_benchmarks(a, b) == [Place("pytest-benchmark", f"t.py::test_{name}", "") for name in "ac"]
+    assert missing_benchmarks(a, a) == []
 
 
 def test_a_runs_times_are_written_as_pytest_benchmark_does(tmp_path: Path) -> None:

@@ -196,6 +196,20 @@ def test_a_suites_own_gate_holds_and_times_are_gated(tmp_path: Path) -> None:
     assert len(list((tmp_path / "noise").iterdir())) == 1
 
 
+def test_a_benchmark_of_the_baseline_that_did_not_run_fails(tmp_path: Path) -> None:
+    ran = [{"fullname": f"t.py::test_{name}", "stats": {"median": 0.1, "iqr": 0.001, "rounds": 50}} for name in "ab"]
+    for name, some in (("both", ran), ("one", ran[:1])):
+        (tmp_path / name).write_text(json.dumps({"benchmarks": some}), encoding="utf-8")
+    detected(tmp_path, "r", {"nature": REAL, "gan": FAKE})
+    told = ("--out", tmp_path, "--pytest-benchmark")
+    assert harness("baseline", "r", "--to", tmp_path / "base", *told, tmp_path / "both")[0] == 0
+    gate = ("gate", "r", "--baseline", tmp_path / "base", "--expect", "median: +10%", *told)
+    assert harness(*gate, tmp_path / "both")[0] == 0
+    code, said, _ = harness(*gate, tmp_path / "one")
+    assert (code, "FAILED  pytest-benchmark/t.py::test_b  present" in said) == (1, True)
+    assert harness(*gate, tmp_path / "one", "--allow-missing")[0] == 0
+
+
 def test_what_the_baseline_alone_has_fails(tmp_path: Path) -> None:
     whole = detected(tmp_path, "whole", {"nature": REAL, "gan": FAKE, "vq": FAKE})
     cells = dict(whole.info.cells)

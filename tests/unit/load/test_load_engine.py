@@ -15,6 +15,7 @@ from harness.errors import DataError, ImageError, SuiteError
 from harness.events import Silent
 from harness.load.cells import LoadCell, load_cells
 from harness.load.engine import put_under_load
+from harness.load.memory import Memory
 from harness.models import Model
 from harness.report.document import document
 from harness.report.load import load_sections
@@ -187,6 +188,22 @@ def test_loads_that_are_valid_stand_on_the_site(store: CellStore) -> None:
         ("load: Every load", cells[0].load.brief, "throughput"),
         ("load: Peaks", "90 % right within 100 ms", "rate"),
     ]
+
+
+def test_memory_is_shown_as_far_as_it_is_known(store: CellStore) -> None:
+    """The most of all repeats, and no column of what nobody tells."""
+    cells = cells_of(task(concurrency=[1, 2]))
+    told: list[dict[str, object]] = [{"memory": 5, "gpu_memory": None}, {"memory": 7}, {"machine_memory": 9}, {}]
+    for cell, (first, second) in zip(cells, (told[:2], told[2:]), strict=True):
+        for repeat, more in enumerate((first, second)):
+            store.append(cell.key, [row(30 * repeat + number, repeat=repeat, **more) for number in range(30)])
+    found = evaluate_loads(cells[0].task, cells, store, 0.02)
+    assert [item.memory for item in found.figures] == [Memory(process=7), Memory(machine=9)]
+    (section,) = load_sections(found, many=False)
+    (table,) = (block for block in section.blocks if isinstance(block, Table) and block.name == "load_inside")
+    shown = [column.key for column in table.columns if column.kind == "bytes"]
+    assert shown == ["process", "machine"]
+    assert [row["process"] for row in table.rows] == [7, None]
 
 
 def test_wrong_answers_in_a_search_spoil_the_run(store: CellStore) -> None:

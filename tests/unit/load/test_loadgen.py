@@ -33,13 +33,15 @@ class Recording(BackendClient):
         return super().ask(images)
 
 
-def run(load: Load, *faults: Fault, seconds: float = 0.5, batch: int = 4) -> tuple[Driven, list[tuple[int, ...]]]:
+def run(
+    load: Load, *faults: Fault, seconds: float = 0.5, batch: int = 4, pace: float = 1000.0
+) -> tuple[Driven, list[tuple[int, ...]]]:
     script = Script(card=Card(name="a.b"), delay_s=DELAY_S, faults=faults)
     backend = ScriptedBackend("scripted:", script, EndpointOptions(concurrency=2))
     batches = Batches(IMAGES, batch)
     with Recording(backend, "image", batches) as client:
         client.asked = []
-        return drive(loadgen, load, client, batches, seconds, 2, Pace(DELAY_S, 1000.0), 0), client.asked
+        return drive(loadgen, load, client, batches, seconds, 2, Pace(DELAY_S, pace), 0), client.asked
 
 
 def latencies(driven: Driven) -> np.ndarray:
@@ -54,14 +56,16 @@ def test_single_stream_asks_one_after_the_other() -> None:
     driven, asked = run(parse_scenario("SingleStream"), seconds=1.5)
     assert driven.verdict.startswith("VALID; 90.0th percentile latency (ns)")
     assert {len(images) for images in asked} == {1}
-    assert told(driven) / 1e9 == pytest.approx(np.quantile(latencies(driven), 0.9), rel=0.3, abs=2e-3)
+    ours = np.quantile(latencies(driven), 0.9, method="lower")
+    assert ours <= told(driven) / 1e9 <= 1.3 * ours + 2e-3  # LoadGen's has the way to us and back in it
     sent = [(request.sent, request.answered) for request in driven.requests]
     assert all(earlier[1] <= later[0] for earlier, later in pairwise(sent))
     assert sent[-1][1] - sent[0][0] >= 0.45
 
 
 def test_multi_stream_asks_so_many_at_once() -> None:
-    driven, asked = run(parse_scenario({"MultiStream": {"samples_per_query": 3}}))
+    driven, asked = run(parse_scenario({"MultiStream": {"samples_per_query": 3}}), pace=300)
+    assert "Min duration" not in driven.verdict  # a model that is twice as fast as known does not run out of queries
     assert {len(images) for images in asked} == {3}
     assert len(driven.requests) == len(asked)
     assert "99.0th percentile latency" in driven.verdict
@@ -91,10 +95,10 @@ def test_offline_asks_batches_of_one_query() -> None:
 
 
 def test_failures_are_kept_and_end_nothing() -> None:
-    driven, _ = run(parse_scenario("SingleStream"), Fault(kind="timeout", first=2, every=10, times=2), seconds=0.3)
+    driven, _ = run(parse_scenario("SingleStream"), Fault(kind="timeout", first=2, every=3, times=2), seconds=0.3)
     failed = [request for request in driven.requests if isinstance(request.answer, EndpointTimeout)]
     assert len(failed) == 2
-    assert len(driven.requests) > 12
+    assert len(driven.requests) > 6
 
 
 @pytest.mark.parametrize("scenario", ["SingleStream", "Offline", "Server target_qps=200 target_latency_ms=100"])
