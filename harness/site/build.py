@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from harness.errors import StoreError, problem
 from harness.events import Events
@@ -18,6 +18,10 @@ from harness.store.files import write_atomic
 PAGE = "report.html"
 CARRIED = (PAGE, "report.json", "tables/*.csv", "pictures/*.svg")
 """What the site takes over of a run's folder: its report and the files that the report points to."""
+
+RUNS, MODELS = "runs", "models"
+LIST = "files.txt"
+"""Names the site's files below RUNS and MODELS, so that a later build knows which to remove."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,7 @@ def build_site(root: Path, to: Path, events: Events) -> Built:
 
     Args:
         root: folder that holds ``runs``.
-        to: folder of the site; made, and pages in it replaced.
+        to: folder of the site; made, and pages in it replaced; those of runs and models that are gone are removed.
         events: told how far it is.
 
     Raises:
@@ -53,20 +57,24 @@ def build_site(root: Path, to: Path, events: Events) -> Built:
     if not folders:
         do = "Run a suite first (harness run SUITE), or name the folder of runs: --out DIR"
         raise StoreError(problem(f"report {root / 'runs'}", "at least one run", "none", do))
-    entries = list(_read(folders, to, events))
+    written: set[str] = set()
+    entries = list(_read(folders, to, written, events))
     index = make_index(entries)
     files = model_files(index.models)
     events.begin("writing pages", len(files) + 1, "pages")
     for done, (model, name) in enumerate(files.items(), 1):
-        write_atomic(to / "models" / name, _encode(model_page(model, index.of(model))))
+        write_atomic(to / MODELS / name, _encode(model_page(model, index.of(model))))
+        written.add(f"{MODELS}/{name}")
         events.advance(done, len(files) + 1)
     write_atomic(to / "index.html", _encode(index_page(index, files)))
+    _remove_gone(to, written)
     events.end()
     unread = {entry.folder: entry.trouble for entry in index.entries if entry.trouble}
     return Built(to / "index.html", len(entries), len(files), unread)
 
 
-def _read(folders: list[Path], to: Path, events: Events) -> Iterator[Entry]:
+def _read(folders: list[Path], to: Path, written: set[str], events: Events) -> Iterator[Entry]:
+    """Yield every run; its files are carried over, and added to ``written``."""
     events.begin("reading runs", len(folders), "runs")
     for done, folder in enumerate(folders, 1):
         page = (folder / PAGE).is_file()
@@ -78,15 +86,20 @@ def _read(folders: list[Path], to: Path, events: Events) -> Iterator[Entry]:
         else:
             yield read_entry(folder.name, run, report, page)
         if page:
-            _carry(folder, to / "runs" / folder.name)
+            written.update(_carry(folder, to / RUNS / folder.name))
         events.advance(done, len(folders))
     events.end()
 
 
-def _carry(folder: Path, to: Path) -> None:
-    """Link or copy a run's report, where the site does not have it yet as it is."""
+def _carry(folder: Path, to: Path) -> Iterator[str]:
+    """Link or copy a run's report, where the site does not have it yet as it is, and yield its files' names there."""
+    if to.resolve() == folder.resolve():
+        return
+    inside = folder.resolve()
     for pattern in CARRIED:
         for source in folder.glob(pattern):
+            if not source.resolve().is_relative_to(inside):
+                continue  # a link out of the run: a site is shown to others
             target = to / source.relative_to(folder)
             try:
                 if not _is_same(source, target):
@@ -96,6 +109,24 @@ def _carry(folder: Path, to: Path) -> None:
             except OSError as error:
                 do = "Free space there, or name another folder: --to DIR"
                 raise StoreError(problem(f"site {target}", "a place that can be written", str(error), do)) from error
+            yield f"{RUNS}/{folder.name}/{target.relative_to(to).as_posix()}"
+
+
+def _remove_gone(to: Path, written: set[str]) -> None:
+    """Remove what an earlier build wrote into the site and this one did not, and nothing else."""
+    listed = to / LIST
+    earlier = listed.read_text(encoding="utf-8").split("\n") if listed.is_file() else []
+    for name in sorted(set(earlier) - written):
+        path = to / name
+        mine = PurePosixPath(name).parts[:1] in ((RUNS,), (MODELS,)) and path.resolve().is_relative_to(to.resolve())
+        if not mine or not path.is_file():
+            continue
+        path.unlink()
+        for folder in path.parents:
+            if folder == to or any(folder.iterdir()):
+                break
+            folder.rmdir()
+    write_atomic(listed, _encode("\n".join(sorted(written))))
 
 
 def _is_same(source: Path, target: Path) -> bool:

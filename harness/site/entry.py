@@ -96,7 +96,8 @@ class Entry:
         """Return what answered for a model: an address, ``triton`` of the run's own, or ``in process``."""
         for wanted in _mappings(self.info.spec.get("models") if self.info else ()):
             if fnmatchcase(model.partition("@")[0], str(wanted.get("name", ""))) and wanted.get("endpoint"):
-                address = str(wanted["endpoint"])
+                said = wanted["endpoint"]
+                address = ", ".join(map(str, said)) if isinstance(said, list) else str(said)
                 return address if len(address) <= SHOWN else f"{address[: SHOWN - 1]}…"
         return "triton" if self.info and self.info.served else "in process"
 

@@ -1,4 +1,5 @@
 import json
+import shutil
 from html.parser import HTMLParser
 
 import pytest
@@ -182,6 +183,25 @@ def test_a_site_beside_its_runs_changes_none(tmp_path):
     before = {path: path.read_bytes() for path in made.rglob("*") if path.is_file()}
     build_site(tmp_path, tmp_path, Silent())
     assert {path: path.read_bytes() for path in made.rglob("*") if path.is_file()} == before
+
+
+def test_what_is_of_runs_and_models_that_are_gone_is_removed(tmp_path):
+    site = tmp_path / "site"
+    make_run(tmp_path, "r1", report(board({"a.one": 0.8}), models=("a.one",)))
+    gone = make_run(tmp_path, "r2", report(board({"b.one": 0.7}), models=("b.one",)), day=2)
+    build_site(tmp_path, site, Silent())
+    for mine in ("models/notes.html", "runs/mine/report.html", "CNAME"):
+        (site / mine).parent.mkdir(parents=True, exist_ok=True)
+        (site / mine).write_text("kept")
+    (tmp_path / "elsewhere").write_text("kept")
+    with (site / "files.txt").open("a") as listed:
+        listed.write("\nruns/../../elsewhere\nCNAME")
+    shutil.rmtree(gone)
+    build_site(tmp_path, site, Silent())
+    assert {path.name for path in (site / "models").iterdir()} == {"a.one.html", "notes.html"}
+    assert {path.name for path in (site / "runs").iterdir()} == {"r1", "mine"}
+    assert (site / "CNAME").is_file()
+    assert (tmp_path / "elsewhere").is_file()
 
 
 def test_no_runs_is_an_error_that_says_what_to_do(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from harness.report.cells import plain
+from harness.plain import plain
 from harness.report.html import html
 from harness.report.markup import VOID, Markup, join, tag
 from harness.report.tree import (

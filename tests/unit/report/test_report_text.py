@@ -185,7 +185,7 @@ class TestFiles:
 
     def test_a_folder_that_is_none(self, small_report, tmp_path):
         (tmp_path / "file").write_text("")
-        with pytest.raises(StoreError, match="a folder that can be written"):
+        with pytest.raises(StoreError, match="a place that can be written"):
             write_report(small_report, tmp_path / "file")
 
     def test_names_that_are_no_unicode(self, tmp_path):
