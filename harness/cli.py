@@ -12,11 +12,12 @@ import typer
 from harness.commands import compare, diff, models, probe, report, sql, suites
 from harness.commands.console import err
 from harness.errors import HarnessError
+from harness.plain import plain
 
 app = typer.Typer(
     name="harness",
     help="Serve and benchmark image models: run a suite, read a leaderboard, trust it.",
-    epilog="Start with: harness run suites/genimage_cross.yaml",
+    epilog="Start with: harness run genimage_cross",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -31,9 +32,10 @@ def main() -> None:
     """Run the command line; every deliberate error ends in one message and its exit code."""
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # the default one keeps what was freed
     warnings.filterwarnings("ignore", module="PIL")
+    warnings.formatwarning = lambda message, *_: plain(f"warning: {message}\n")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever stops the job gets what Ctrl-C does
     try:
         app()
     except HarnessError as error:
-        err.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        err.print(plain(f"error: {error}"), style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(error.exit_code)

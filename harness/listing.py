@@ -1,10 +1,12 @@
-"""What a suite or a training file can name: models, data layouts, degradations, tasks; and runs that are there."""
+"""What a suite or a training file can name, and what is there of it: suites, models, data layouts, tasks, runs ..."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
+
+import yaml
 
 from harness.difference.postprocess import POSTPROCESSORS
 from harness.difference.preprocess import PREPROCESSORS
@@ -13,6 +15,7 @@ from harness.extras import load_extra
 from harness.images.degrade import DEGRADATIONS
 from harness.repository import find_entries
 from harness.search.registry import SEARCHERS
+from harness.shipped import shipped_suites
 from harness.spec.suite import LAYOUTS
 from harness.spec.tasks import TASKS
 from harness.store.runs import RunStore
@@ -34,7 +37,12 @@ def _first_line(thing: object) -> str:
     return (thing.__doc__ or "").strip().partition("\n")[0]
 
 
+def _described(suite: Path) -> str:
+    return str(yaml.safe_load(suite.read_text(encoding="utf-8")).get("description", ""))
+
+
 LISTINGS: Mapping[str, Callable[[Path, Path], Rows]] = {
+    "suites": lambda repository, out: [(name, _described(path)) for name, path in shipped_suites().items()],
     "models": lambda repository, out: [(entry.name, entry.card.summary) for entry in find_entries(repository, "*")],
     "data": lambda repository, out: list(LAYOUTS.items()),
     "degradations": lambda repository, out: [(name, _first_line(kind)) for name, kind in DEGRADATIONS.items()],

@@ -13,22 +13,31 @@ from rich.console import Console
 
 from harness.errors import ExitCode
 from harness.events import Events
+from harness.plain import plain
 from harness.progress import PlainEvents, TerminalEvents
+from harness.shipped import find_repository, find_suite
 
 out = Console()
 err = Console(stderr=True)
 
-SuitePath = Annotated[Path, typer.Argument(help="Suite file (YAML).", dir_okay=False)]
+SuitePath = Annotated[
+    Path,
+    typer.Argument(help="Suite file (YAML), or the name of a suite that ships.", dir_okay=False, callback=find_suite),
+]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a suite key: --set data.x.root=/images")
+]
+Repository = Annotated[
+    Path,
+    typer.Option(help="Model repository; where there is none here, the one that ships.", callback=find_repository),
 ]
 Out = Annotated[Path, typer.Option("--out", help="Folder of runs, answers and manifests.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="At most so many images per subset.")]
 
 
 def say(line: str) -> None:
-    """Print a line as it is."""
-    out.print(line, markup=False, highlight=False, soft_wrap=True)
+    """Print a line as it is, but for what would steer the terminal."""
+    out.print(plain(line), markup=False, highlight=False, soft_wrap=True)
 
 
 AGAIN = "interrupted; run the same command again to go on where it stopped"
@@ -51,5 +60,7 @@ def showing_events(interrupted: str = AGAIN) -> Iterator[Events]:
 def open_events() -> Events:
     """Return what shows progress: a bar on a terminal, lines elsewhere."""
     return (
-        TerminalEvents(err) if err.is_terminal else PlainEvents(lambda line: print(line, file=sys.stderr, flush=True))
+        TerminalEvents(err)
+        if err.is_terminal
+        else PlainEvents(lambda line: print(plain(line), file=sys.stderr, flush=True))
     )

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from harness.commands.console import out, say, showing_events
+from harness.commands.console import Repository, out, say, showing_events
 from harness.errors import ExitCode
+from harness.shipped import REPOSITORY
 
 
 def register(app: typer.Typer) -> None:
@@ -48,7 +49,7 @@ def diff(
     model: Annotated[
         str | None, typer.Option(help="NAME.gradcam, whose attention is held against each other.", metavar="NAME")
     ] = None,
-    repository: Annotated[Path, typer.Option(help="Model repository it is in.")] = Path("model_repository"),
+    repository: Repository = REPOSITORY,
     endpoint: Annotated[str | None, typer.Option(help="An address that answers in its place.")] = None,
     found: Annotated[
         str | None, typer.Option(help="A disagreement run: its found images against their seeds.", metavar="RUN")

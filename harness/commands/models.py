@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from harness.commands.console import Out, Settings, SuitePath, open_events, say, showing_events
+from harness.shipped import REPOSITORY, find_repository
 
 
 def register(app: typer.Typer) -> None:
@@ -32,7 +33,10 @@ def register(app: typer.Typer) -> None:
 
 
 def serve(
-    repository: Annotated[Path, typer.Argument(help="Model repository.")] = Path("model_repository"),
+    repository: Annotated[
+        Path,
+        typer.Argument(help="Model repository.", callback=find_repository, show_default="the one here, or shipped"),
+    ] = REPOSITORY,
     model: Annotated[list[str] | None, typer.Option("--model", help="Load only these.")] = None,
     http_port: Annotated[int, typer.Option(help="HTTP port; 0 picks a free one.")] = 8000,
     grpc_port: Annotated[int, typer.Option(help="gRPC port; 0 picks a free one.")] = 8001,

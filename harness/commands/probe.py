@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.errors import EndpointBadAnswer, EndpointRefused, ExitCode, HarnessError, SuiteError, problem
+from harness.shipped import find_suite
 
 if TYPE_CHECKING:
     from harness.backends.base import EndpointOptions
@@ -78,7 +80,7 @@ def probe(
         ) from error
     if names is not None:
         for name in names:
-            say(f"harness probe {url.rstrip('/')}/{name}")
+            say(f"harness probe {quote(url.rstrip('/') + '/' + name)}")
         if not names:
             raise SuiteError(problem(url, "models in its repository index", "none", "Load one, or name it"))
         return
@@ -95,7 +97,7 @@ def probe(
 
 def evaluate(
     url: Url,
-    suite: Annotated[Path, typer.Option("--suite", help="What to ask both.", dir_okay=False)],
+    suite: Annotated[Path, typer.Option("--suite", help="What to ask both.", dir_okay=False, callback=find_suite)],
     reference: Annotated[
         str | None,
         typer.Option(help="The model it should be.", show_default="of the same card or weights", metavar="NAME"),

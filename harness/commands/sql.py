@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from harness.plain import plain
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -26,7 +28,6 @@ def register(app: typer.Typer) -> None:
         from tabulate import tabulate
 
         from harness.query import query
-        from harness.report.cells import plain
 
         answer = query(out_dir, question)
         if csv:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.commands.console import Limit, Out, Settings, SuitePath, out, say, showing_events
+from harness.commands.console import Limit, Out, Repository, Settings, SuitePath, out, say, showing_events
 from harness.errors import ExitCode
+from harness.shipped import REPOSITORY
+from harness.spec.words import ENGINE
 
 if TYPE_CHECKING:
     from harness.run import Asked, Estimated
@@ -18,12 +21,14 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command(
-        epilog="Examples:\n\n  harness run suites/genimage_cross.yaml\n\n  harness run SUITE --serve triton"
-        "\n\n  harness run SUITE --limit 10 --dry-run"
+        epilog="Examples:\n\n  harness run genimage_cross\n\n  harness run SUITE --serve triton"
+        "\n\n  harness run SUITE --engine ray --records s3://BUCKET/PREFIX\n\n  harness run SUITE --limit 10 --dry-run"
     )(run)
     app.command(epilog="Example:\n\n  harness resume 20260131T120000-genimage_cross-1a2b3c")(resume)
     app.command(epilog="Example:\n\n  harness validate suites/genimage_cross.yaml --set seed=1")(validate)
-    app.command(name="list", epilog="Examples:\n\n  harness list models\n\n  harness list degradations")(list_)
+    app.command(
+        name="list", epilog="Examples:\n\n  harness list suites\n\n  harness list models\n\n  harness list degradations"
+    )(list_)
     app.command(hidden=True)(schema)
 
 
@@ -36,6 +41,18 @@ def run(
         str | None,
         typer.Option("--serve", help="Serve the repository's models for this run: triton.", metavar="SERVER"),
     ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            "--engine", help="What answers: local, ray (workers on this machine) or ray://HOST:PORT; as the suite says."
+        ),
+    ] = None,
+    records: Annotated[
+        str | None,
+        typer.Option(
+            "--records", metavar="URL", help="Where records go: s3://, gs://, file://; below --out by default."
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be asked and what it would cost.")
     ] = False,
@@ -45,7 +62,11 @@ def run(
 
     if serve not in (None, "triton"):
         raise typer.BadParameter(f"expected triton, got {serve!r}", param_hint="--serve")
-    _run(Asked(suite, tuple(settings or ()), out_dir, limit, serve == "triton"), dry_run)
+    if engine is not None and not re.fullmatch(ENGINE, engine):
+        raise typer.BadParameter(f"expected local, ray or ray://HOST:PORT, got {engine!r}", param_hint="--engine")
+    if records is not None and "://" not in records:
+        raise typer.BadParameter(f"expected a URL, got {records!r}", param_hint="--records")
+    _run(Asked(suite, tuple(settings or ()), out_dir, limit, serve == "triton", engine, records), dry_run)
 
 
 def resume(
@@ -56,7 +77,9 @@ def resume(
     from harness.store.runs import RunStore
 
     info = RunStore(out_dir).load(run_id)
-    _run(Asked(Path(info.suite), info.settings, out_dir, info.limit, info.served is not None), dry_run=False)
+    served = info.served is not None
+    asked = Asked(Path(info.suite), info.settings, out_dir, info.limit, served, info.engine, info.records)
+    _run(asked, dry_run=False)
 
 
 def _run(asked: Asked, dry_run: bool) -> None:
@@ -70,7 +93,7 @@ def _run(asked: Asked, dry_run: bool) -> None:
             return
         finished = run_suite(asked, events)
     print_report(finished.report, out)
-    out.print(f"\nReport: {finished.folder / 'report.html'}", soft_wrap=True, highlight=False)
+    say(f"\nReport: {finished.folder / 'report.html'}")
     if finished.reasons:
         raise typer.Exit(ExitCode.INVALID)
 
@@ -80,11 +103,9 @@ def validate(suite: SuitePath, settings: Settings = None) -> None:
     from harness.spec.load import load_suite
 
     checked = load_suite(suite, settings or ())
-    out.print(
+    say(
         f"{suite}: valid. {len(checked.tasks)} task(s), {len(checked.models)} model entr(ies), data: "
-        f"{', '.join(checked.data) or 'none'}.",
-        highlight=False,
-        soft_wrap=True,
+        f"{', '.join(checked.data) or 'none'}."
     )
 
 
@@ -92,11 +113,11 @@ def list_(
     what: Annotated[
         str,
         typer.Argument(
-            help="models, data, degradations, searchers, strategies, preprocessors, postprocessors, tasks, exports,"
-            " architectures, attributors, augmentations or runs."
+            help="suites, models, data, degradations, searchers, strategies, preprocessors, postprocessors, tasks,"
+            " exports, architectures, attributors, augmentations or runs."
         ),
     ],
-    repository: Annotated[Path, typer.Option(help="Model repository.")] = Path("model_repository"),
+    repository: Repository = REPOSITORY,
     out_dir: Out = Path("reports"),
 ) -> None:
     """List what a suite can name."""
@@ -108,7 +129,7 @@ def list_(
     rows = LISTINGS[what](repository, out_dir)
     width = max((len(name) for name, _ in rows), default=0)
     for name, text in rows:
-        out.print(f"{name:<{width}}  {text}".rstrip(), markup=False, highlight=False, soft_wrap=True)
+        say(f"{name:<{width}}  {text}".rstrip())
 
 
 def schema() -> None:

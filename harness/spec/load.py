@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
@@ -18,6 +19,9 @@ from harness.spec.suite import Suite
 from harness.spec.tasks import TAG, TASKS
 
 S = TypeVar("S", bound=BaseModel)
+
+SHOWN = 20
+"""Complaints about one file."""
 
 
 def load_suite(path: Path, settings: Sequence[str] = (), environ: Mapping[str, str] = os.environ) -> Suite:
@@ -48,7 +52,9 @@ def load_spec(kind: type[S], path: Path, settings: Sequence[str] = (), environ: 
     try:
         return kind.model_validate(source.data)
     except ValidationError as error:
-        raise SuiteError("\n".join(_complaints(error, source, kind))) from error
+        complaints = list(islice(_complaints(error, source, kind), SHOWN + 1))
+        more = [f"{source.path}: and more; correct these first."] if len(complaints) > SHOWN else []
+        raise SuiteError("\n".join([*complaints[:SHOWN], *more])) from error
 
 
 def _complaints(error: ValidationError, source: Source, kind: type[BaseModel]) -> Iterable[str]:

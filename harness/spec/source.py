@@ -23,6 +23,15 @@ PLAIN = ("str", "int", "float", "bool", "null", "seq", "map", "merge", "timestam
 
 MOST_NODES = 50_000
 
+MOST_BYTES = 1 << 18
+"""Largest file that is read."""
+
+LONGEST = 2000
+"""Characters of the longest text that variables are replaced in."""
+
+_UNFIT = (yaml.YAMLError, ValueError, ArithmeticError, LookupError, AttributeError, TypeError)
+"""What YAML's own constructors raise on text that is no value of its tag: ``2001-99-99``, ``!!bool perhaps``."""
+
 _VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<rest>:-|\})")
 
 
@@ -56,12 +65,21 @@ def read_source(path: Path, environ: Mapping[str, str] = os.environ) -> Source:
         SuiteError: no such file, bad YAML, a duplicate key, a variable without value, or no mapping at the top.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        text = content.decode("utf-8")
+    except (OSError, ValueError) as error:
         near = sorted(p.name for p in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
         raise SuiteError(
             problem(str(path), "a readable suite file", type(error).__name__, did_you_mean(path.name, near))
         ) from error
+    if len(content) > MOST_BYTES:
+        raise SuiteError(problem(str(path), f"at most {MOST_BYTES:,} bytes", "more", "Take another file"))
+    return parse_source(text, path, environ)
+
+
+def parse_source(text: str, path: Path, environ: Mapping[str, str]) -> Source:
+    """Read the text of a YAML mapping as :func:`read_source` does; ``path`` is what complaints call it."""
     reader = _Reader(path, environ)
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -84,7 +102,7 @@ def override(source: Source, settings: Sequence[str]) -> Source:
     """Return the source with ``a.b.0.c=value`` settings applied; values are YAML.
 
     Raises:
-        SuiteError: a setting without ``=``, or one that walks through a scalar or past a list's end.
+        SuiteError: a setting without ``=``, one that walks through a scalar or past a list's end, or a NUL anywhere.
     """
     data = _copy(source.data)
     for setting in settings:
@@ -93,9 +111,12 @@ def override(source: Source, settings: Sequence[str]) -> Source:
             raise SuiteError(problem(f"--set {setting}", "KEY.KEY=VALUE", "no '='", "Write e.g. --set seed=1"))
         try:
             value = yaml.safe_load(raw)
-        except yaml.YAMLError as error:
+        except (*_UNFIT, RecursionError) as error:
             raise SuiteError(problem(f"--set {setting}", "a YAML value", repr(raw), "Quote it")) from error
         _assign(data, dotted.split("."), value, setting)
+    if (where := _nul(data)) is not None:
+        what = f"{source.locate(where)}: {'.'.join(map(str, where))}"
+        raise SuiteError(problem(what, "text that a path or a name can hold", "a NUL in it", "Remove it"))
     return Source(source.path, data, source.lines)
 
 
@@ -119,7 +140,11 @@ class _Reader:
         if node.tag.removeprefix(STANDARD) not in PLAIN:
             raise SuiteError(problem(self._at(node), "plain YAML", f"the tag {node.tag}", "Remove the tag"))
         if isinstance(node, yaml.ScalarNode):
-            scalar = self._scalars.construct_object(node, deep=True)
+            try:
+                scalar = self._scalars.construct_object(node, deep=True)
+            except _UNFIT as error:
+                got = repr(node.value[:60])
+                raise SuiteError(problem(self._at(node), f"a value of {node.tag}", got, "Quote it")) from error
             return self._expand(scalar, node) if isinstance(scalar, str) else scalar
         if id(node) in self._open:
             raise SuiteError(problem(self._at(node), "a finite tree", "an alias to its own parent", "Remove the alias"))
@@ -151,6 +176,9 @@ class _Reader:
 
     def _expand(self, text: str, node: yaml.Node) -> str:
         """Replace ``${NAME}`` and ``${NAME:-default}``; a default may hold variables, read only where it is used."""
+        if len(text) > LONGEST and _VARIABLE.search(text):
+            do = "Give the whole text in one variable"
+            raise SuiteError(problem(self._at(node), f"at most {LONGEST:,} characters around variables", "more", do))
         done = ""
         while match := _VARIABLE.search(text):
             name, value, default = match["name"], self.environ.get(match["name"]), None
@@ -199,6 +227,14 @@ def _assign(data: Any, keys: list[str], value: Any, setting: str) -> None:
                 data = data.setdefault(key, {})
         else:
             raise SuiteError(problem(f"--set {setting}", f"a mapping before {key!r}", repr(data), "Shorten the key"))
+
+
+def _nul(value: Any, where: KeyPath = ()) -> KeyPath | None:
+    """Return where a text with a NUL stands; None where there is none."""
+    if isinstance(value, str):
+        return where if "\0" in value else None
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return next((found for key, item in items if (found := _nul(item, (*where, key))) is not None), None)
 
 
 def _copy(value: Any) -> Any:

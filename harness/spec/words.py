@@ -8,6 +8,11 @@ from pydantic import BeforeValidator, Field
 from harness.errors import SuiteError
 
 Split = Literal["train", "val", "test"]
+LOCAL, RAY = "local", "ray"
+"""Engines: this process; a Ray cluster of this machine's cores, or one at ``ray://HOST:PORT``."""
+
+ENGINE = r"^(local|ray|ray://[A-Za-z0-9.\-\[\]:]+)$"
+Engine = Annotated[str, Field(pattern=ENGINE)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.\-]*$", max_length=80)]
 
 
