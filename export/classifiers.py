@@ -16,6 +16,7 @@ from torchvision import models
 from torchvision.models import quantization as quantizable
 
 from export.checkpoints import read_tensors
+from export.torchscript import ScriptObject, read_script
 from harness.errors import CheckpointError, problem
 from harness.images.preprocess import Preprocess
 
@@ -23,6 +24,9 @@ IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CENTRED = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 """Mean and standard deviation of inputs in [0, 1]; Inception's are what `transform_input` makes of the others."""
 
+
+CONVOLUTION = 15
+"""Values in the state of a scripted convolution; weights, bias, scale and zero point stand before the last one."""
 
 SPREAD = 2.0
 """Standard deviation of a seeded network's logits, about a trained one's."""
@@ -247,7 +251,9 @@ def _state(names: type[models.WeightsEnum], weights: str) -> dict[str, Tensor]:
 
 
 def _load_quantized(network: nn.Module, names: type[models.WeightsEnum], weights: str) -> None:
-    scripted = _scripted(weights)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        scripted = read_script(Path(weights)) if Path(weights).is_file() else None
     if scripted is None:
         try:
             with warnings.catch_warnings():
@@ -256,44 +262,33 @@ def _load_quantized(network: nn.Module, names: type[models.WeightsEnum], weights
         except (RuntimeError, AttributeError, TypeError, KeyError) as error:
             raise _unfit(weights, str(error)) from error
         return
-    theirs = dict(scripted.named_modules())
+    theirs = dict(scripted.walk())
     for name, module in network.named_modules():
         if not hasattr(module, "scale"):
             continue
-        source = theirs.get(name)
         try:
+            packed, scale, zero_point = _said(theirs[name])
             if hasattr(module, "set_weight_bias"):
-                module.set_weight_bias(*_packed(source))
-            scale, zero_point = source.scale, source.zero_point  # type: ignore[union-attr]
+                module.set_weight_bias(*packed)
             tensors = isinstance(module.scale, Tensor)
             module.scale = scale if tensors else float(scale)
             module.zero_point = zero_point if tensors else int(zero_point)
-        except (AttributeError, RuntimeError, TypeError) as error:
+        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             raise _unfit(weights, f"{name or 'the network'}: {error}") from error
-    layers = sum(hasattr(module, "_packed_params") for module in theirs.values())
-    ours = sum(hasattr(module, "_packed_params") for module in network.modules())
+    layers = sum(bool(_said(found)[0]) for found in theirs.values())
+    ours = sum(hasattr(module, "set_weight_bias") and hasattr(module, "scale") for module in network.modules())
     if layers != ours:
         raise _unfit(weights, f"{layers} packed layers, {ours} wanted")
 
 
-def _packed(source: Any) -> tuple[Tensor, Tensor | None]:
-    """Return int8 weights and float bias of a scripted layer."""
-    packed = source._packed_params
-    if hasattr(packed, "_packed_params"):
-        return cast(tuple[Tensor, Tensor | None], torch.ops.quantized.linear_unpack(packed._packed_params))
-    return cast(tuple[Tensor, Tensor | None], torch.ops.quantized.conv2d_unpack(packed))
-
-
-def _scripted(weights: str) -> torch.jit.ScriptModule | None:
-    """Return the TorchScript module in a file; None where it holds none. Its code is never called."""
-    if not Path(weights).is_file():
-        return None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return cast(torch.jit.ScriptModule, torch.jit.load(weights, map_location="cpu"))
-    except (RuntimeError, ValueError):
-        return None
+def _said(found: ScriptObject) -> tuple[tuple[Any, ...], Any, Any]:
+    """Return int8 weights and float bias of a scripted layer, none where it has none, its scale and its zero point."""
+    if isinstance(found.state, tuple) and len(found.state) == CONVOLUTION:
+        return found.state[-5:-3], *found.state[-3:-1]
+    linear = found.get("_packed_params")
+    inner = linear.get("_packed_params") if isinstance(linear, ScriptObject) else None
+    packed = inner.state if isinstance(inner, ScriptObject) else ()
+    return packed, found.get("scale"), found.get("zero_point")
 
 
 def _unfit(weights: str, what: str) -> CheckpointError:

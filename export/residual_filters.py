@@ -11,6 +11,9 @@ from torch.nn import functional as F
 from export.checkpoints import read_tensors
 from harness.errors import CheckpointError, problem
 
+DEEPEST, WIDEST = 64, 512
+"""Bounds of what a file of weights may ask for."""
+
 
 class DnCNN(nn.Module):
     """Predicts the noise in an image (Zhang et al., TIP 2017): bias-free convolutions, batch norm, ReLU.
@@ -58,7 +61,10 @@ class DnCNN(nn.Module):
         expected, do = "weights of a residual filter", "Train it again"
         said = read_tensors(path, expected, do)
         try:
-            network = cls(int(said["depth"]), int(said["width"]))
+            depth, width = int(said["depth"]), int(said["width"])
+            if not (2 <= depth <= DEEPEST and 1 <= width <= WIDEST):
+                raise ValueError(f"depth {depth} and width {width}")
+            network = cls(depth, width)
             network.load_state_dict(said["state"], strict=True)
         except (RuntimeError, KeyError, TypeError, ValueError) as error:
             what = str(error).partition("\n")[0]

@@ -18,7 +18,7 @@ from harness.events import Events
 from harness.fingerprints.bank import Bank
 from harness.fingerprints.reference import Reference
 from harness.keys import content_key
-from harness.models import Model
+from harness.models import Model, Wanted
 from harness.plan import Cell, Plan
 from harness.report import kept
 from harness.report.artifacts import artifact_tiles
@@ -70,6 +70,7 @@ class Prepared:
         histories: of gray tasks, by task.
         banks: fingerprints by model, where a task shows them.
         pairs: of difference tasks, by task.
+        wanted: how the models are opened.
     """
 
     suite: Suite
@@ -79,6 +80,7 @@ class Prepared:
     histories: Mapping[str, History] = field(default_factory=dict)
     banks: Mapping[str, Bank] = field(default_factory=dict)
     pairs: Mapping[str, PairSet] = field(default_factory=dict)
+    wanted: tuple[Wanted, ...] = ()
 
     @property
     def files(self) -> dict[str, str]:

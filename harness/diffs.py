@@ -115,7 +115,7 @@ def open_cams(strategy: Strategy, repository: Path, endpoint: str | None = None)
         yield {}
         return
     name = strategy.model
-    if not re.match(NAME_PATTERN, name):
+    if not re.fullmatch(NAME_PATTERN, name):
         do = "Write the entry's whole name: harness list models"
         raise SuiteError(problem("strategy gradcam", "a model architecture.tag.gradcam", repr(name), do))
     make = f"Make one: harness export gradcam --of {name.removesuffix('.gradcam')} --layer last"

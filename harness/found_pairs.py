@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from harness.data.inside import read_inside
 from harness.data.opening import open_dataset
 from harness.data.paired import Paired, named_pairs
 from harness.data.sample import Dataset, Sample
@@ -26,6 +27,9 @@ from harness.spec.suite import Suite
 from harness.spec.tasks import DisagreementTask
 from harness.store.found import found_table
 from harness.store.runs import RunInfo, RunStore
+
+NEEDED = ("path", "seed", "white", "searcher", "l2")
+"""Columns of a manifest of found images that are read here."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +65,7 @@ def pair_found(runs: Path, named: str, events: Events) -> Paired:
     folder = listed.parent.parent
     store = RunStore(folder.parent.parent)
     info = store.load(folder.name)
-    with listed.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = _listed(listed)
     if not rows:
         what, do = f"run {folder.name}", "Search from more seeds, or by other searchers"
         raise DataError(problem(what, "found images", "none", do))
@@ -73,6 +76,20 @@ def pair_found(runs: Path, named: str, events: Events) -> Paired:
             (row["path"], (row["seed"], row["searcher"]), partial(_read, listed.parent, row, seeds)) for row in rows
         ),
     )
+
+
+def _listed(manifest: Path) -> list[dict[str, str]]:
+    """Return the rows of a manifest of found images. Raises DataError where it is none."""
+    try:
+        with manifest.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(problem(str(manifest), "CSV in UTF-8", str(error), "Run the suite again")) from error
+    for row in rows:
+        if any(not isinstance(row.get(name), str) for name in NEEDED):
+            got, do = "a row without one", "Run the suite again"
+            raise DataError(problem(str(manifest), f"columns {', '.join(NEEDED)}", got, do))
+    return rows
 
 
 def _open(info: RunInfo, store: RunStore, wanted: set[str], whites: set[str], events: Events) -> _Seeds:
@@ -113,13 +130,17 @@ def _read(folder: Path, row: Mapping[str, str], seeds: _Seeds) -> tuple[Image, I
     Raises:
         ImageError: ``missing``: the found file, the seed or the white model's card; ``changed``: another seed.
     """
-    path = (folder / row["path"]).resolve()
-    if not path.is_relative_to(folder.resolve()) or not path.is_file():
-        raise ImageError("missing", problem(row["path"], "a found image of the run", "none", "Run the suite again"))
+    try:
+        content = read_inside(folder.resolve(), row["path"])
+    except OSError as error:
+        got = error.strerror or str(error)
+        raise ImageError(
+            "missing", problem(row["path"], "a found image of the run", got, "Run the suite again")
+        ) from error
     if row["white"] not in seeds.cards:
         do = "Export it into the suite's repository again"
         raise ImageError("missing", problem(f"model {row['white']}", "its card in the repository", "none", do))
-    found, spec = decode(path.read_bytes()), seeds.cards[row["white"]]
+    found, spec = decode(content), seeds.cards[row["white"]]
     places = seeds.places.get(row["seed"], ())
     for data, sample in places:
         pixels = preprocess(decode(data.read(sample)), (spec.ready if data.ready else spec).pixels)
@@ -132,4 +153,7 @@ def _read(folder: Path, row: Mapping[str, str], seeds: _Seeds) -> tuple[Image, I
 
 
 def _as_far(l2: float, said: str) -> bool:
-    return not said or math.isclose(l2, float(said), rel_tol=1e-3, abs_tol=1e-3)
+    try:
+        return not said or math.isclose(l2, float(said), rel_tol=1e-3, abs_tol=1e-3)
+    except ValueError:
+        return False

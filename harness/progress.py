@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -15,6 +16,8 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+
+from harness.plain import plain
 
 PLAIN_EVERY_S = 10.0
 """Seconds between plain lines."""
@@ -51,7 +54,11 @@ class TerminalEvents:
         if self.progress is not None and self.bar is not None:
             rate = self.meter.rate(done)
             self.progress.update(
-                self.bar, completed=done, total=total or None, rate=f"{rate:,.0f}/s" if rate else "", extra=extra
+                self.bar,
+                completed=done,
+                total=total or None,
+                rate=f"{rate:,.0f}/s" if rate else "",
+                extra=escape(plain(extra)),
             )
 
     def end(self) -> None:
@@ -62,7 +69,7 @@ class TerminalEvents:
 
     def note(self, message: str) -> None:
         """Print a line above the bar."""
-        self.console.print(message, style="yellow", markup=False, highlight=False)
+        self.console.print(plain(message), style="yellow", markup=False, highlight=False)
 
 
 class PlainEvents:

@@ -9,9 +9,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 ROOT = Path(__file__).parents[1]
+
+hypothesis.settings.register_profile("shared", deadline=None)  # machines that others use too
+hypothesis.settings.load_profile("shared")
 
 
 def is_benchmark(item: pytest.Item) -> bool:

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from export.attributors import Network
 from export.attributors.export import attributor_built
+from export.checkpoints import read_tensors
 from export.onnx import file_sha256
 from export.parity import PROBES
 from export.training.attribution_jobs import AttributionJob, Places
@@ -234,7 +235,7 @@ def _enter(
     built = attributor_built(
         job.method,
         job.spec.scale,
-        torch.load(weights, map_location="cpu", weights_only=True),
+        read_tensors(weights),
         name=job.name,
         summary=f"{job.method.summary}, of {len(job.sources)} sources{f', without {left_out}' if left_out else ''}",
         classes=job.sources,

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
+from harness.errors import CheckpointError, problem
 from harness.stats import Estimate
 from harness.store.files import write_atomic
 
@@ -51,8 +52,12 @@ class Result(ABC):
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Return what a training left in its folder."""
-        return cls(folder=folder, **json.loads((folder / RESULT).read_text(encoding="utf-8")))
+        """Return what a training left in its folder. Raises CheckpointError where that can't be read."""
+        try:
+            return cls(folder=folder, **json.loads((folder / RESULT).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError, RecursionError) as error:
+            path, do = folder / RESULT, "Delete the folder, and train again"
+            raise CheckpointError(problem(str(path), "the result of a training", str(error)[:200], do)) from error
 
 
 @dataclass(frozen=True, kw_only=True)

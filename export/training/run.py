@@ -12,6 +12,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from export.checkpoints import read_tensors
 from export.detectors.export import detector_built
 from export.onnx import file_sha256
 from export.training.attribution import train_attributor
@@ -284,7 +285,7 @@ def _enter(job: Job, training: Training, found: Trained, folder: Path, repositor
     card = card_there(repository, job.name)
     if card is not None and card.training.get("weights_sha256") == digest:
         return
-    state: Mapping[str, Tensor] = torch.load(weights, map_location="cpu", weights_only=True)
+    state: Mapping[str, Tensor] = read_tensors(weights)
     built = detector_built(
         job.architecture,
         job.spec.scale,

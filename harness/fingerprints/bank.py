@@ -6,11 +6,11 @@ import hashlib
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.arrays import read_npz
 from harness.card import Card
 from harness.errors import CheckpointError, problem
 from harness.store.files import write_atomic
@@ -94,11 +94,11 @@ class Bank:
             CheckpointError: not a bank.
         """
         try:
-            with np.load(io.BytesIO(content), allow_pickle=False) as file:
-                names = tuple(str(name) for name in file["names"])
-                reach = int(file["reach"]) if "reach" in file else 0
-                return cls(names, file["fingerprints"], file["mu_real"], file["mu_fake"], reach)
-        except (OSError, EOFError, KeyError, TypeError, ValueError, BadZipFile) as error:
+            file = read_npz(content)
+            names = tuple(str(name) for name in file["names"])
+            reach = int(file["reach"]) if "reach" in file else 0
+            return cls(names, file["fingerprints"], file["mu_real"], file["mu_fake"], reach)
+        except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(problem(what, "a bank of fingerprints", str(error), "Train it again")) from error
 
     def save(self, path: Path) -> None:

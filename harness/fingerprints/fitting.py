@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,10 +11,10 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from numpy.lib.format import open_memmap
+from numpy.lib.format import write_array_header_1_0
 
 from harness.data.sample import Dataset, Sample
-from harness.errors import CardError, DataError, StoreError, problem
+from harness.errors import CardError, DataError, problem
 from harness.events import Events, Silent
 from harness.fingerprints.neighbours import Floats, Hashes, check_two_images, learn_centres, recall
 from harness.fingerprints.pixels import Digests, image_digests, read_pixels, real_samples, short
@@ -36,7 +34,7 @@ from harness.fingerprints.reference import (
 from harness.fingerprints.spaces import Features, Images, SpaceName, features
 from harness.images.preprocess import Image, Preprocess
 from harness.spec.suite import ReferenceSpec, SampleSpec
-from harness.store.files import write_atomic
+from harness.store.files import write_atomic, writing
 
 
 @dataclass(frozen=True)
@@ -155,17 +153,12 @@ def _fit(
 ) -> None:
     """Write a reference whole or not at all."""
     started = time.perf_counter()
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}."))
-    except OSError as error:
-        raise _unwritable(place, error) from error
-    try:
-        rows, shape = _write_features(temporary / FEATURES, basis.space, images, len(hashes), embed)
-        np.save(temporary / HASHES, hashes)
+    with writing(place, folder=True) as part:
+        rows, shape = _write_features(part / FEATURES, basis.space, images, len(hashes), embed)
+        np.save(part / HASHES, hashes)
         found = None
         if spec.index == "approximate":
-            np.save(temporary / CENTRES, centres := learn_centres(rows))
+            np.save(part / CENTRES, centres := learn_centres(rows))
             found = recall(rows, hashes, centres)
         about = About(
             identity=basis.identity,
@@ -178,44 +171,26 @@ def _fit(
             shape=shape,
             recall=found,
             seconds=round(time.perf_counter() - started, 3),
-            files={item.name: file_digest(item) for item in sorted(temporary.iterdir())},
+            files={item.name: file_digest(item) for item in sorted(part.iterdir())},
         )
-        (temporary / ABOUT).write_text(about.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        _put(temporary, place)
-    except OSError as error:
-        raise _unwritable(place, error) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        (part / ABOUT).write_text(about.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
 def _write_features(
     path: Path, space: SpaceName, images: Iterator[Image], count: int, embed: Embedder | None
 ) -> tuple[Floats, tuple[int, ...]]:
     """Write features block by block; return the rows, on disk, and the shape of one image's."""
-    rows: Floats | None = None
-    done, shape, block = 0, (), embed.batch if embed else 16
-    while chunk := list(islice(images, block)):
-        made = features(space, np.stack(chunk), embed)
-        if not np.isfinite(made).all():
-            raise CardError(problem(f"reference in space {space}", "numbers", "NaN or infinity", "Export the embedder"))
-        if rows is None:
-            shape = made.shape[1:]
-            rows = open_memmap(path, "w+", np.float32, (count, int(np.prod(shape))))
-        rows[done : done + len(made)] = flat(made)
-        done += len(made)
-    assert isinstance(rows, np.memmap), "samples are never empty"
-    rows.flush()
-    return rows, shape
-
-
-def _put(made: Path, place: Path) -> None:
-    """Move a whole reference to its place; another process may have been faster."""
-    try:
-        made.rename(place)
-    except OSError:
-        if not (place / ABOUT).is_file():
-            raise
-
-
-def _unwritable(place: Path, error: OSError) -> StoreError:
-    return StoreError(problem(str(place), "a place that can be written", str(error), "Free space or choose --out DIR"))
+    shape: tuple[int, ...] = ()
+    block = embed.batch if embed else 16
+    with path.open("wb") as file:  # not as mapped memory: on a full disk that kills the process
+        while chunk := list(islice(images, block)):
+            made = features(space, np.stack(chunk), embed)
+            if not np.isfinite(made).all():
+                do = "Export the embedder"
+                raise CardError(problem(f"reference in space {space}", "numbers", "NaN or infinity", do))
+            if not shape:
+                shape = made.shape[1:]
+                said = {"descr": "<f4", "fortran_order": False, "shape": (count, int(np.prod(shape)))}
+                write_array_header_1_0(file, said)
+            file.write(np.ascontiguousarray(flat(made), "<f4").tobytes())
+    return np.load(path, mmap_mode="r"), shape

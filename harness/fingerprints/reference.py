@@ -6,14 +6,18 @@ Loads nothing but arrays of numbers.
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import PositiveInt, ValidationError
 
+from harness.arrays import read_npy
 from harness.errors import DataError, StoreError, problem
-from harness.fingerprints.neighbours import LARGEST, Distances, Floats, Hashes, Neighbours, Rows
+from harness.fingerprints.neighbours import BLOCK, LARGEST, Distances, Floats, Hashes, Neighbours, Rows
 from harness.fingerprints.pixels import content_hashes
 from harness.fingerprints.spaces import Features, Images, SpaceName
 from harness.frozen import Frozen
@@ -167,11 +171,28 @@ def open_reference(place: Path) -> Reference:
                 raise _changed(place, f"{name} of another content")
         if about.identity != about.basis.identity:
             raise _changed(place, "another identity")
-        rows, hashes = np.load(place / FEATURES, mmap_mode="r"), np.load(place / HASHES)
-        centres = np.load(place / CENTRES) if CENTRES in about.files else None
+        rows, hashes = read_npy(place / FEATURES, mapped=True), read_npy(place / HASHES)
+        centres = read_npy(place / CENTRES) if CENTRES in about.files else None
     except (OSError, ValueError, KeyError, ValidationError) as error:
         raise _changed(place, type(error).__name__) from error
+    _check_arrays(place, about, rows, hashes, centres)
     return Reference(about, place, Neighbours(rows, hashes, centres))
+
+
+def _check_arrays(
+    place: Path, about: About, rows: NDArray[Any], hashes: NDArray[Any], centres: NDArray[Any] | None
+) -> None:
+    """Refuse arrays that no search could be made in, or would end in."""
+    size = math.prod(about.shape)
+    floats = [(rows, (about.count, size)), *([(centres, (len(centres), size))] if centres is not None else ())]
+    if hashes.dtype != np.uint64 or hashes.shape != (about.count,):
+        raise _changed(place, f"hashes of {hashes.dtype} {hashes.shape}")
+    for values, shape in floats:
+        if values.dtype != np.float32 or values.shape != shape or not values.flags.c_contiguous:
+            raise _changed(place, f"features of {values.dtype} {values.shape}")
+        blocks = range(0, len(values), step := max(1, BLOCK // size))
+        if not all((np.abs(values[start : start + step]) < LARGEST).all() for start in blocks):
+            raise _changed(place, "features without end")
 
 
 def flat(found: Features) -> Floats:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import itertools
+from collections.abc import Callable
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,6 +19,9 @@ from harness.images.sniff import Header, sniff
 
 MAX_PIXELS = 80_000_000
 """Larger images are refused from their header; below the size at which Pillow itself starts to warn."""
+
+BLOCK = 1 << 22
+"""Numbers that are widened at once."""
 
 READERS = ("png", "jpeg", "webp", "gif", "bmp", "tiff", "avif")
 """Containers that are read, each by its own decoder alone."""
@@ -89,9 +95,9 @@ def _pillow(data: bytes, header: Header) -> Image:
             raise ImageError("unsupported", problem("image", "8 or 16 bits", f"mode {picture.mode}", "Convert it"))
         upright = ImageOps.exif_transpose(picture)
         if upright.mode.startswith("I;16"):
-            return _rgb(_to_8_bits(np.asarray(upright).astype(np.uint16)))
+            return _rgb(_by_rows(_to_8_bits, np.asarray(upright).astype(np.uint16, copy=False)))
         if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
-            return _over_white(np.asarray(upright.convert("RGBA")))
+            return _by_rows(_over_white, np.asarray(upright.convert("RGBA")))
         return np.asarray(upright if upright.mode == "RGB" else upright.convert("RGB"))
 
 
@@ -100,10 +106,23 @@ def _deep(data: bytes) -> Image:
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype != np.uint16:
         raise ImageError("corrupt", problem("image", "16 bits a channel", "unreadable data", "Fetch the file again"))
-    rounded = _to_8_bits(np.asarray(pixels, np.uint16))
+    rounded = _by_rows(_to_8_bits, np.asarray(pixels, np.uint16))
     if rounded.ndim == 3 and rounded.shape[2] == 4:
-        return _over_white(rounded[:, :, [2, 1, 0, 3]])
+        return _by_rows(_over_white, rounded[:, :, [2, 1, 0, 3]])
     return _rgb(rounded) if rounded.ndim == 2 else np.ascontiguousarray(rounded[:, :, ::-1])
+
+
+def _by_rows(change: Callable[[NDArray[Any]], Image], pixels: NDArray[Any]) -> Image:
+    """Apply what changes each pixel by itself to some rows at a time, so that its wider numbers take little memory."""
+    step = max(1, BLOCK // max(1, pixels[0].size))
+    parts = (change(pixels[start : start + step]) for start in range(0, len(pixels), step))
+    first = next(parts)
+    if len(first) == len(pixels):
+        return first
+    whole = np.empty((len(pixels), *first.shape[1:]), np.uint8)
+    for place, part in enumerate(itertools.chain((first,), parts)):
+        whole[place * step : (place + 1) * step] = part
+    return whole
 
 
 def _to_8_bits(pixels: NDArray[np.uint16]) -> NDArray[np.uint8]:

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image as PILImage
 
 from harness.backends import EndpointOptions
+from harness.comparison.change import Change, Place
 from harness.data.miniature.photographs import PHOTOGRAPHS, crops
 from harness.errors import EndpointUnavailable, SuiteError
 from harness.evaluation import Evaluation, Limits, evaluate, judge_decisions, judge_quality, judge_speed
@@ -52,6 +53,7 @@ def test_a_copy_of_the_reference_is_found_by_its_card_and_holds(suite: Path, rep
     assert quality.holds
     assert "AUROC +0.00 [+0.00, +0.00]" in quality.evidence
     assert speed.holds is None
+    assert [len(digest) for digest in found.finished.info.data.values()] == [64]
 
 
 def test_another_model_does_not_hold(suite: Path, repository: Path) -> None:
@@ -94,9 +96,20 @@ def test_what_no_reference_is_known_for_names_the_option(suite: Path, repository
         evaluate(ask(suite, repository / "cnnspot.mini_gan" / "1" / "model.onnx", reference="cnnspot.zork"), Silent())
 
 
+def flipped(task: str, flips: int, images: int, subset: str = "") -> Change:
+    share = Estimate.of_rate(flips, images)
+    return Change(Place(task, "m.x", "none", subset), "flips", float("nan"), flips, share)
+
+
 @pytest.mark.parametrize(("flips", "most", "holds"), [(0, 0, True), (1, 0, False), (1, 0.01, True), (2, 0.01, False)])
 def test_decisions_hold_while_few_flip(flips: int, most: float, holds: bool) -> None:
-    assert judge_decisions([(flips, 60), (0, 40)], most).holds is holds
+    tasks = [flipped("a", flips, 60), flipped("b", 0, 40)]
+    assert judge_decisions(tasks, most).holds is holds
+
+
+def test_decisions_name_where_most_of_them_differ() -> None:
+    changes = [flipped("t", 9, 90)] + [flipped("t", *pair) for pair in ((0, 20, "a"), (4, 40, "b"), (5, 30, "c"))]
+    assert judge_decisions(changes, 0).evidence.endswith("most of c 5 of 30, b 4 of 40")
 
 
 @pytest.mark.parametrize(

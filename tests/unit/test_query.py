@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 import harness
 from harness.cli import app
-from harness.errors import HarnessError, StoreError
+from harness.errors import DamagedWarning, HarnessError, StoreError
 from harness.events import Silent
 from harness.query import query
 from harness.run import Asked, run
@@ -129,7 +129,8 @@ class TestQuery:
         whole = next(folder.glob("000000000-*")).read_bytes()
         (folder / "000000009-y.parquet").write_bytes(whole[:4] + bytes(len(whole) - 8) + whole[-4:])
         (folder / "000000009-z.parquet").write_bytes(whole[:4] + b"\xff" * 300 + whole[304:])
-        asked = query(tmp_path, "SELECT sample, scores, error FROM records ORDER BY sample")
+        with pytest.warns(DamagedWarning):
+            asked = query(tmp_path, "SELECT sample, scores, error FROM records ORDER BY sample")
         assert asked["scores"].tolist() == [[0.25], [0.5]]
         assert asked["error"].isna().all()
 
