@@ -9,6 +9,7 @@ from click.testing import Result
 from PIL import Image
 from typer.testing import CliRunner
 
+import discern
 import harness
 from harness.cli import app
 from harness.errors import DamagedWarning, HarnessError, StoreError
@@ -58,7 +59,7 @@ def root(finished):
 
 class TestLoadRun:
     def test_one_row_a_record(self, finished):
-        loaded = harness.load_run(finished.folder)
+        loaded = discern.load_run(finished.folder)
         frame = loaded.to_pandas()
         assert loaded.info == finished.info
         keys = ["task", "model", "subset", "split", "degradation", "sample"]
@@ -69,7 +70,7 @@ class TestLoadRun:
         assert set(frame["batch"]) == {1}
 
     def test_scores_are_those_in_the_store(self, finished):
-        loaded = harness.load_run(str(finished.folder))
+        loaded = discern.load_run(str(finished.folder))
         frame = loaded.to_pandas()
         failed = frame["error"].notna()
         assert 0 < failed.sum() < len(frame) / 2
@@ -86,7 +87,7 @@ class TestLoadRun:
     def test_what_is_no_run_is_an_error(self, tmp_path):
         for path in (tmp_path / "runs" / "none", "/"):
             with pytest.raises(StoreError, match="a folder"):
-                harness.load_run(path)
+                discern.load_run(path)
 
     def test_the_package_itself_stays_light(self):
         code = "import sys, harness; sys.exit('pandas' in sys.modules or 'pyarrow' in sys.modules)"
@@ -97,7 +98,7 @@ class TestLoadRun:
 
 class TestQuery:
     def test_records_are_what_pandas_gives(self, root, finished):
-        frame = harness.load_run(finished.folder).to_pandas()
+        frame = discern.load_run(finished.folder).to_pandas()
         asked = query(root, "SELECT model, sample, scores[1] AS score, error FROM records ORDER BY ALL")
         assert len(asked) == len(frame)
         assert asked["error"].notna().sum() == frame["error"].notna().sum()
