@@ -24,8 +24,8 @@ from harness.plan import Cell
 from harness.shards import Open, Shard, cut, groups
 from harness.store.cells import CellStore
 
-MOST_ANSWERS = 1024
-"""Of a shard: seconds of a GPU, a minute of a core."""
+MOST_ANSWERS = 8192
+"""Of a shard: seconds of a GPU, a minute or two of a core. Its records are a part each cell, which wants to be large."""
 
 FEWEST_ANSWERS = 64
 """Of a shard, where a run is small and workers are many."""

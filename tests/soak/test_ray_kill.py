@@ -18,8 +18,8 @@ from tests.e2e.commands import contents, folder_of
 pytest.importorskip("ray", reason="the extra `ray` is not installed")
 
 KILLS = 20
-SETS, IMAGES = 20, 200
-LIFE_S = 2.0, 12.0
+SETS, IMAGES = 20, 50
+LIFE_S = 2.0, 16.0
 """Seconds of a core that a worker is given, drawn anew for each: from its imports to its third shard or so."""
 
 
