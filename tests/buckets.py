@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -26,6 +27,7 @@ def bucket(name: str = "discern") -> Iterator[Mapping[str, str]]:
             for key, value in environ.items():
                 patch.setenv(key, value)
             s3fs.S3FileSystem.clear_instance_cache()
+            urlopen(Request(f"{environ['AWS_ENDPOINT_URL']}/moto-api/reset", method="POST")).close()
             s3fs.S3FileSystem().mkdir(name)
             yield environ
             s3fs.S3FileSystem.clear_instance_cache()

@@ -25,7 +25,7 @@ from harness.shards import Open, Shard, cut, groups
 from harness.store.cells import CellStore
 
 MOST_ANSWERS = 8192
-"""Of a shard: seconds of a GPU, a minute or two of a core. Its records are a part each cell, which wants to be large."""
+"""Of a shard: seconds of a GPU, a minute or two of a core. Of each cell its records are a part, best a large one."""
 
 FEWEST_ANSWERS = 64
 """Of a shard, where a run is small and workers are many."""

@@ -191,9 +191,8 @@ def _figures(
         if smoothing not in known:
             known[smoothing] = truth.pixel_ap(shown), truth.pointing(shown)
         ap, points = known[smoothing]
-        marked = None
-        if mask is not None:
-            marked = truth.found([region.peak for region in regions(mask, shown)])
+        assert mask is not None  # a suite's methods have a threshold
+        marked = truth.found([region.peak for region in regions(mask, shown)])
         rows.append(
             DifferenceRecord(
                 position=place,
@@ -202,10 +201,10 @@ def _figures(
                 postprocess=postprocess_id(method.postprocess),
                 detail=detail,
                 spots=truth.spots,
-                found=marked.found if marked else None,
-                regions=marked.regions if marked else None,
-                right=marked.right if marked else None,
-                iou=None if mask is None else truth.iou(mask),
+                found=marked.found,
+                regions=marked.regions,
+                right=marked.right,
+                iou=truth.iou(mask),
                 pixel_ap=None if np.isnan(ap) else ap,
                 pointing=None if np.isnan(points) else points,
                 seconds=seconds,

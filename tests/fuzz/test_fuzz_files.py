@@ -35,7 +35,7 @@ from harness.tasks.gray import read_history
 from tests.fuzz import checkpoints, files
 from tests.fuzz.watched import Watched, watch
 
-COUNT = int(os.environ.get("DISCERN_FUZZ", "4"))
+COUNT = int(os.environ.get("DISCERN_FUZZ", "3"))
 
 EITHER = {"conclusion", "report", "run in SQL", "run in the site", "records"}
 """Kinds of which a damaged one counts as not there, and is no error."""

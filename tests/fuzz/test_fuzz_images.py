@@ -21,7 +21,7 @@ from harness.images.decode import MAX_PIXELS
 from tests.fuzz.images import RGB, encoded
 from tests.fuzz.watched import watch
 
-COUNT = int(os.environ.get("DISCERN_FUZZ", "200"))
+COUNT = int(os.environ.get("DISCERN_FUZZ", "100"))
 
 BYTES_A_PIXEL = 24
 """Bound of the memory that decoding takes; so the largest image takes less than 2 GB."""
