@@ -163,7 +163,7 @@ def open_chunks(answered: NDArray[np.int64], images: int, batch: int) -> NDArray
         bool (images,).
     """
     missing = np.ones(images, bool)
-    missing[answered[answered < images]] = False
+    missing[answered[(answered >= 0) & (answered < images)]] = False
     chunk = np.arange(images) // batch
     again = np.zeros(chunk[-1] + 1 if images else 0, bool)
     again[chunk[missing]] = True

@@ -80,7 +80,8 @@ def _start(ray: ModuleType, address: str | None) -> None:
             ray.shutdown()
             if not left:
                 got = f"{type(error).__name__}: {error}".partition("\n")[0]
-                do = "Run the same command again" if address is None else "Check the address: ray://HOST:10001"
+                check = "Check the address, ray://HOST:10001, and RAY_AUTH_TOKEN where it wants a token"
+                do = "Run the same command again" if address is None else check
                 what = f"Ray at {address or 'this machine'}"
                 raise EndpointUnavailable(problem(what, "a cluster", got, do)) from error
 

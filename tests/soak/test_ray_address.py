@@ -1,6 +1,7 @@
 """A Ray cluster that was there before the run, reached by its address: the report is the one of this process."""
 
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -23,8 +24,10 @@ IMAGES = 24
 
 
 @pytest.fixture
-def address(tmp_path: Path) -> Iterator[str]:
-    """A head on loopback, with two cores."""
+def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A head on loopback, with two cores, that lets in who has its token."""
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
     with ExitStack() as stack:
         ports = []
         for _ in range(2):
