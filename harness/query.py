@@ -171,4 +171,8 @@ def _cells(info: RunInfo) -> Iterator[dict[str, object]]:
 
 
 def _time(moment: str | None) -> pd.Timestamp | None:
-    return None if moment is None else pd.Timestamp(moment).tz_convert("UTC").tz_localize(None)
+    """Return a run's moment in UTC; None where it is none."""
+    try:
+        return None if moment is None else pd.Timestamp(moment).tz_convert("UTC").tz_localize(None)
+    except (ValueError, TypeError):  # no time, or one without its zone
+        return None

@@ -25,7 +25,7 @@ FOLDERS = ("runs", "cells", "searches", "differences", "loads", "conclusions", "
 Status = Literal["running", "interrupted", "failed", "complete"]
 
 
-Part = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$")]
+Part = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$", max_length=200)]
 """One part of a path: no run.json names a place elsewhere."""
 
 
