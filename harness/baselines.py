@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -60,7 +61,7 @@ class Side:
         """What models answered of images."""
         return self.records.cells
 
-    @property
+    @cached_property
     def records(self) -> RunStore:
         """Where its records are."""
         return RunStore(self.root, self.info.records)

@@ -10,11 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import psutil
-from PIL import Image as PILImage
 
 from harness.store.cells import CellStore
+from tests.noise import write_noise
 
 SUITE = """\
 name: sharded
@@ -34,12 +33,7 @@ tasks:
 
 def write_suite(folder: Path, repository: Path, images: int, sets: int = 1) -> Path:
     """Write a suite and so many images of either kind in each of some sets."""
-    random = np.random.default_rng(1)
-    for kind in [folder / "images" / f"set{number}" / name for number in range(sets) for name in ("0_real", "1_fake")]:
-        kind.mkdir(parents=True)
-        for number in range(images):
-            pixels = random.integers(0, 256, (128, 128, 3), np.uint8)
-            PILImage.fromarray(pixels).save(kind / f"{number:05d}.png")
+    write_noise(folder / "images", images, sets=sets)
     path = folder / "sharded.yaml"
     path.write_text(SUITE.format(repository=repository), encoding="utf-8")
     return path

@@ -15,7 +15,7 @@ from harness.difference.method import (
     parse_strategy,
     postprocess_id,
 )
-from harness.difference.postprocess import IDENTITY, parse_postprocess
+from harness.difference.postprocess import parse_postprocess
 from harness.difference.strategies import GradCam
 from harness.frozen import Frozen
 from harness.spec.words import canonical
@@ -25,6 +25,14 @@ def _schema(example: str) -> WithJsonSchema:
     return WithJsonSchema(
         {"description": example, "anyOf": [{"type": "string"}, {"type": "object"}, {"type": "array"}]}
     )
+
+
+def _marking(value: object) -> str:
+    """Return the id of post-processors of which one is a threshold."""
+    steps = parse_postprocess(value)
+    if not steps:
+        raise ValueError("`postprocess: identity` marks nothing: name a threshold, as in `otsu`")
+    return postprocess_id(steps)
 
 
 StrategyId = Annotated[
@@ -37,7 +45,7 @@ PreprocessId = Annotated[
 ]
 PostprocessId = Annotated[
     str,
-    canonical(lambda value: postprocess_id(parse_postprocess(value))),
+    canonical(_marking),
     _schema("`otsu`, `smooth + percentile q=98 + cleanup`, or a list of them"),
 ]
 RegistrationId = Annotated[
@@ -97,8 +105,6 @@ class MethodsSpec(Frozen):
             values = getattr(self, name)
             if len(set(values)) != len(values):
                 raise ValueError(f"`{name}` names the same one twice")
-        if IDENTITY in self.postprocess:
-            raise ValueError("`postprocess: identity` marks nothing: name a threshold, as in `otsu`")
         return self
 
     def methods(self) -> list[Method]:
@@ -120,12 +126,6 @@ class BaselineSpec(Frozen):
     preprocess: PreprocessId = "identity"
     postprocess: PostprocessId = "otsu"
     registration: RegistrationId = "none"
-
-    @model_validator(mode="after")
-    def _marks(self) -> BaselineSpec:
-        if self.postprocess == IDENTITY:
-            raise ValueError("`postprocess: identity` marks nothing: name a threshold, as in `otsu`")
-        return self
 
     def method(self) -> Method:
         """Return it."""

@@ -7,32 +7,23 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
 import yaml
-from PIL import Image as PILImage
 
 from harness.events import Silent
 from harness.run import Asked, Finished, run
 from harness.serving import TritonServer
 from harness.store.runs import RunStore
 from tests.contract.conftest import MODEL
+from tests.noise import write_noise
 
 EACH = 40
 """Images of each class."""
 
-SIDE = 128
-
 
 def write_images(place: Path) -> Path:
     """Write the images that are asked about."""
-    draw = np.random.default_rng(0)
-    for folder in ("0_real", "1_fake"):
-        (place / "set" / folder).mkdir(parents=True)
-        for number in range(EACH):
-            pixels = draw.integers(0, 256, (SIDE, SIDE, 3), np.uint8)
-            PILImage.fromarray(pixels).save(place / "set" / folder / f"{number}.png")
-    return place
+    return write_noise(place, EACH)
 
 
 def write_suite(folder: Path, images: Path, url: str, **options: Any) -> Asked:

@@ -18,7 +18,6 @@ import pyarrow.parquet as pq
 import pytest
 import trustme
 import yaml
-from PIL import Image as PILImage
 
 from harness import errors
 from harness.backends import EndpointOptions, open_backend
@@ -45,6 +44,7 @@ from harness.run import Asked, run
 from harness.store.records import RETRIED
 from tests.contract import faulty
 from tests.contract.faulty import MODEL, SIDE, Answer, Script
+from tests.noise import write_noise
 
 DOC = Path(__file__).parents[2] / "docs" / "faults.md"
 SHORT: dict[str, Any] = {"timeout_s": 0.15}
@@ -394,12 +394,7 @@ UNDER_WAY = 2
 
 @pytest.fixture
 def suite(tmp_path: Path) -> Callable[..., Asked]:
-    draw = np.random.default_rng(0)
-    for folder in ("0_real", "1_fake"):
-        (tmp_path / "images" / "set" / folder).mkdir(parents=True)
-        for number in range(EACH):
-            pixels = draw.integers(0, 256, (SIDE, SIDE, 3), np.uint8)
-            PILImage.fromarray(pixels).save(tmp_path / "images" / "set" / folder / f"{number}.png")
+    write_noise(tmp_path / "images", EACH, SIDE)
 
     def write(url: str, **options: Any) -> Asked:
         card = {"input": "image", "output": "score", "score": "probability", "preprocess": {"crop": SIDE}}

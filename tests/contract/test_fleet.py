@@ -25,6 +25,7 @@ from harness.run import Asked, run
 from harness.serving import TritonServer
 from harness.store.cells import CellStore
 from tests.contract.conftest import MODEL
+from tests.noise import write_noise
 
 PER_CLASS = 60
 
@@ -61,13 +62,7 @@ def other(repository: Path, server: TritonServer) -> Iterator[TritonServer]:
 
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
-    random = np.random.default_rng(0)
-    for kind in ("real", "fake"):
-        (tmp_path / "images" / "set" / kind).mkdir(parents=True)
-        for number in range(PER_CLASS):
-            pixels = random.integers(0, 256, (128, 128, 3), np.uint8)
-            PILImage.fromarray(pixels).save(tmp_path / "images" / "set" / kind / f"{number}.png")
-    return tmp_path / "images"
+    return write_noise(tmp_path / "images", PER_CLASS)
 
 
 def answered(backend: Backend) -> int:

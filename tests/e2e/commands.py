@@ -8,6 +8,29 @@ from pathlib import Path
 
 import pandas as pd
 
+SMALL = """\
+name: small
+seed: 3
+repository: {repository}
+data: {{d: {{layout: miniature}}}}
+models: [dif.miniature]
+resamples: 200
+tasks:
+  - kind: detection
+    name: small
+    data: d
+    degradations: [none, {{jpeg: {{quality: 65}}}}]
+    harmonise: {{codec: jpeg, quality: 96}}
+"""
+"""A suite of a few seconds over the miniature corpus."""
+
+
+def write_small(folder: Path, repository: Path) -> Path:
+    """Write the small suite, which asks models of a repository."""
+    path = folder / "small.yaml"
+    path.write_text(SMALL.format(repository=repository), encoding="utf-8")
+    return path
+
 
 def harness(
     *words: object, environ: Mapping[str, str] | None = None, timeout: float = 600

@@ -10,14 +10,13 @@ import sys
 import warnings
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image as PILImage
 
 from harness.errors import DamagedWarning
 from harness.events import Silent
 from harness.run import Asked, run
 from tests.e2e.commands import contents
+from tests.noise import write_noise
 
 SUITE = """\
 name: disk
@@ -32,12 +31,7 @@ report: {{mistakes: 0}}
 @pytest.fixture(scope="module")
 def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("disk")
-    drawn = np.random.default_rng(0)
-    for label in ("0_real", "1_fake"):
-        (folder / "images" / "set" / label).mkdir(parents=True)
-        for number in range(5):
-            pixels = drawn.integers(0, 256, (16, 16, 3), np.uint8)
-            PILImage.fromarray(pixels).save(folder / "images" / "set" / label / f"{number}.png")
+    write_noise(folder / "images", 5, side=16)
     script = json.dumps({"card": {"name": "scripted.hash", "score": "statistic"}, "rule": "hash"})
     (folder / "disk.yaml").write_text(SUITE.format(endpoint=f"scripted:{script}"), encoding="utf-8")
     return folder / "disk.yaml"

@@ -11,29 +11,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.e2e.commands import contents, folder_of, harness
-
-SUITE = """\
-name: small
-seed: 3
-repository: {repository}
-data: {{d: {{layout: miniature}}}}
-models: [dif.miniature]
-resamples: 200
-tasks:
-  - kind: detection
-    name: small
-    data: d
-    degradations: [none, {{jpeg: {{quality: 65}}}}]
-    harmonise: {{codec: jpeg, quality: 96}}
-"""
+from tests.e2e.commands import contents, folder_of, harness, write_small
 
 
 @pytest.fixture(scope="module")
 def suite(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
-    path = tmp_path_factory.mktemp("suite") / "small.yaml"
-    path.write_text(SUITE.format(repository=repository), encoding="utf-8")
-    return path
+    return write_small(tmp_path_factory.mktemp("suite"), repository)
 
 
 @pytest.fixture(scope="module")

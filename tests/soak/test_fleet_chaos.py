@@ -7,15 +7,14 @@ import threading
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image as PILImage
 
 from harness.events import Silent
 from harness.run import Asked, run
 from harness.serving import TritonServer, find_tritonserver
 from harness.store.cells import CellStore
+from tests.noise import write_noise
 
 MODEL = "cnnspot.mini_gan"
 PER_CLASS = 300
@@ -43,12 +42,7 @@ resamples: 100
 def test_servers_come_and_go_and_every_answer_is_there_once(repository: Path, tmp_path: Path) -> None:
     if find_tritonserver() is None:
         pytest.skip("no tritonserver here: the extra `serve` is not installed")
-    pixels = np.random.default_rng(0)
-    for kind in ("real", "fake"):
-        (tmp_path / "images" / "set" / kind).mkdir(parents=True)
-        for number in range(PER_CLASS):
-            image = PILImage.fromarray(pixels.integers(0, 256, (128, 128, 3), np.uint8))
-            image.save(tmp_path / "images" / "set" / kind / f"{number}.png")
+    write_noise(tmp_path / "images", PER_CLASS)
     draw, ended, killed = random.Random(0), threading.Event(), [0, 0]
     servers = [TritonServer(repository, [MODEL], threads=1) for _ in range(2)]
     urls = [server.grpc_url(MODEL) for server in servers]

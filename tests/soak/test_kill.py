@@ -14,24 +14,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.e2e.commands import contents
+from tests.e2e.commands import contents, write_small
 
 KILLS = 50
-
-SUITE = """\
-name: killed
-seed: 3
-repository: {repository}
-data: {{d: {{layout: miniature}}}}
-models: [dif.miniature]
-resamples: 200
-tasks:
-  - kind: detection
-    name: killed
-    data: d
-    degradations: [none, {{jpeg: {{quality: 65}}}}]
-    harmonise: {{codec: jpeg, quality: 96}}
-"""
 
 
 COMMAND = """
@@ -46,9 +31,7 @@ main()
 
 @pytest.fixture(scope="module")
 def suite(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("suite") / "killed.yaml"
-    path.write_text(SUITE.format(repository=repository), encoding="utf-8")
-    return path
+    return write_small(tmp_path_factory.mktemp("suite"), repository)
 
 
 def start(suite: Path, out: Path) -> ForkServerProcess:

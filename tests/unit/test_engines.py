@@ -22,6 +22,7 @@ from harness.models import Model, expand, open_models
 from harness.plan import Plan, make_plan
 from harness.spec.suite import DataSpec, Suite
 from harness.store.cells import CellStore
+from tests.noise import write_noise
 
 IMAGES = 7
 SIDE = 16
@@ -41,12 +42,7 @@ class Reading(FolderDataset):
 
 @pytest.fixture
 def data(tmp_path: Path) -> Reading:
-    random = np.random.default_rng(0)
-    for folder in ("0_real", "1_fake"):
-        (tmp_path / "images" / "set" / folder).mkdir(parents=True)
-        for number in range(IMAGES):
-            pixels = random.integers(0, 256, (SIDE, SIDE, 3), np.uint8)
-            PILImage.fromarray(pixels).save(tmp_path / "images" / "set" / folder / f"{number}.png")
+    write_noise(tmp_path / "images", IMAGES, SIDE)
     opened = open_dataset("d", DataSpec(layout="real_fake", root="images"), tmp_path, tmp_path / "manifests", Silent())
     assert isinstance(opened, FolderDataset)
     return Reading(opened)
