@@ -77,7 +77,7 @@ def query(root: Path, sql: str) -> pd.DataFrame:
             temporary("discern-sql-") as spill,
             duckdb.connect(":memory:", config={"temp_directory": str(spill)}) as connection,
         ):
-            _bind(connection, RunStore(root), sql)
+            _bind(connection, root, sql)
             _lock(connection)
             answer: pd.DataFrame = connection.execute(sql).df()
             return answer.map(lambda cell: cell.tolist() if isinstance(cell, np.ndarray) else cell)
@@ -86,25 +86,42 @@ def query(root: Path, sql: str) -> pd.DataFrame:
         raise HarnessError(problem("harness sql", "a question that DuckDB can answer", str(error), do)) from error
 
 
-def _bind(connection: Any, store: RunStore, sql: str) -> None:
+def _bind(connection: Any, root: Path, sql: str) -> None:
     """Make the views; records are read only where the question has their view's name somewhere."""
-    infos = store.all()
+    infos = RunStore(root).all()
     connection.register("runs", pa.Table.from_pylist([_run(info) for info in infos], schema=_RUNS))
     cells = [row for info in infos for row in _cells(info)]
     connection.register("listed", pa.Table.from_pylist(cells, schema=_CELLS))
     connection.execute("CREATE TABLE cells AS SELECT * FROM listed")
     connection.unregister("listed")
-    stores = (store.cells, store.searches, store.differences, store.loads)
-    for name, records in zip(VIEWS[2:], stores, strict=True):
-        if name in sql.lower():
-            _bind_records(connection, name, records)
+    wanted = [name for name in VIEWS[2:] if name in sql.lower()]
+    places = {info.records for info in infos if info.records is not None} if wanted else set()
+    keys = {place: {key for info in infos if info.records == place for key in info.cells.values()} for place in places}
+    for name in wanted:
+        far = [(_store(RunStore(root, place), name), sorted(keys[place])) for place in sorted(places)]
+        _bind_records(connection, name, _store(RunStore(root), name), far)
 
 
-def _bind_records(connection: Any, name: str, store: CellStore) -> None:
-    """Make the view of one kind of record; one row a position of a cell, where an answer wins over a failure."""
-    columns = [column for column in store.schema.names if column not in HIDDEN]
-    table = _read_parts(list(store.parts()), store.schema, columns)
-    connection.register("parts", table.rename_columns([*columns, "part"]))
+def _store(runs: RunStore, view: str) -> CellStore:
+    return dict(zip(VIEWS[2:], (runs.cells, runs.searches, runs.differences, runs.loads), strict=True))[view]
+
+
+def _bind_records(connection: Any, name: str, near: CellStore, far: Sequence[tuple[CellStore, Sequence[str]]]) -> None:
+    """Make the view of one kind of record; one row a position of a cell, where an answer wins over a failure.
+
+    Args:
+        connection: to DuckDB.
+        name: of the view.
+        near: records below the root, all of which are read.
+        far: records at URLs, and the cells there that are read.
+    """
+    columns = [column for column in near.schema.names if column not in HIDDEN]
+    tables = [_read_parts(list(near.parts()), near.schema, columns).rename_columns([*columns, "part"])]
+    for store, keys in far:
+        for key in keys:
+            table = store.read(key, columns).select(columns)
+            tables.append(table.append_column("part", pa.repeat(f"{key}/0", table.num_rows)))
+    connection.register("parts", pa.concat_tables(tables))
     connection.execute(
         f"CREATE TABLE {name}_kept AS SELECT *, parse_path(part)[-2] AS key FROM parts"
         " QUALIFY row_number() OVER (PARTITION BY parse_path(part)[-2], position ORDER BY error IS NOT NULL, part) = 1"

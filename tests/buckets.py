@@ -1,4 +1,4 @@
-"""A real S3-compatible server on loopback, and what its clients find in the environment."""
+"""Real servers on loopback that speak as S3 and as Google's storage, and what clients find in the environment."""
 
 from __future__ import annotations
 
@@ -31,5 +31,23 @@ def bucket(name: str = "discern") -> Iterator[Mapping[str, str]]:
             s3fs.S3FileSystem().mkdir(name)
             yield environ
             s3fs.S3FileSystem.clear_instance_cache()
+    finally:
+        server.stop()
+
+
+@contextmanager
+def google_bucket(name: str = "discern") -> Iterator[None]:
+    """Serve an empty bucket of Google's storage, and lead its clients to it."""
+    emulator = pytest.importorskip("gcp_storage_emulator.server")
+    gcsfs = pytest.importorskip("gcsfs", reason="the extra `remote` is not installed")
+    server = emulator.create_server("127.0.0.1", 0, in_memory=True, default_bucket=name)
+    server.start()
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{server._api._httpd.server_port}")
+            patch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+            gcsfs.GCSFileSystem.clear_instance_cache()
+            yield
+            gcsfs.GCSFileSystem.clear_instance_cache()
     finally:
         server.stop()

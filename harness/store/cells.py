@@ -23,6 +23,10 @@ DIGEST = 16
 """Digits of a part's content in its name; parts of earlier versions have fewer, which say nothing."""
 
 
+ALWAYS = ("position", "error")
+"""Columns that every part has."""
+
+
 class Row(Protocol):
     """A record: a value with an attribute for each of its schema's columns."""
 
@@ -77,15 +81,17 @@ class CellStore:
 
         Args:
             key: the cell's content hash.
-            columns: columns wanted; ``position`` and ``error`` always come along.
+            columns: columns wanted; ``position`` and ``error`` always come along. Those that a part written by an
+                earlier version lacks are null.
             span: positions of consequence; parts that hold none of them are not opened. All where None.
         """
-        wanted = list(dict.fromkeys(("position", "error", *(columns or self.schema.names))))
+        wanted = list(dict.fromkeys((*ALWAYS, *(columns or self.schema.names))))
         names = [name for name in self._names(key) if span is None or _holds(name, span)]
         read = zip(names, self.shelf.read(names), strict=True)
-        parts = [part for name, said in read if (part := _read_part(f"{self.root}/{name}", said, wanted)) is not None]
+        schema = pa.schema([self.schema.field(name) for name in wanted])
+        parts = [part for name, said in read if (part := _read_part(f"{self.root}/{name}", said, schema)) is not None]
         if not parts:
-            return pa.schema([self.schema.field(name) for name in wanted]).empty_table()
+            return schema.empty_table()
         table = pa.concat_tables(parts)
         position = table["position"].to_numpy()
         failed = table["error"].is_valid().to_numpy()
@@ -136,11 +142,15 @@ def _holds(name: str, span: range) -> bool:
     return int(first) < span.stop and (not last or int(last[0]) >= span.start)
 
 
-def _read_part(path: str, content: bytes | OSError, columns: list[str]) -> pa.Table | None:
+def _read_part(path: str, content: bytes | OSError, schema: pa.Schema) -> pa.Table | None:
     """Read one part; a damaged one counts as not there, so that its images are asked again."""
     try:
         with pq.ParquetFile(pa.BufferReader(_whole(path, content))) as file:
-            return file.read(columns, use_threads=False).select(columns)
+            table = file.read(schema.names, use_threads=False)
+        for field in schema:
+            if field.name not in (*ALWAYS, *table.column_names):
+                table = table.append_column(field, pa.nulls(table.num_rows, field.type))
+        return table.select(schema.names)
     except (pa.ArrowException, KeyError, OSError, ValueError) as error:
         warn_damaged(path, error)
         return None

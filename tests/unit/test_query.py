@@ -135,6 +135,19 @@ class TestQuery:
         assert asked["scores"].tolist() == [[0.25], [0.5]]
         assert asked["error"].isna().all()
 
+    def test_records_at_a_url_are_asked_like_those_in_a_folder(self, root, finished, tmp_path):
+        pytest.importorskip("fsspec", reason="the extra `remote` is not installed")
+        url = f"memory://{tmp_path.name}"
+        near, far = RunStore(root), RunStore(tmp_path, url)
+        for key in finished.info.cells.values():
+            near.cells.copy(key, far.cells)
+        far.save(finished.info.model_copy(update={"records": url}))
+        sql = "SELECT * FROM records ORDER BY ALL"
+        assert query(tmp_path, sql).equals(query(root, sql))
+        assert len(query(tmp_path, "SELECT * FROM searches")) == 0
+        far.save(finished.info)
+        assert len(query(tmp_path, sql)) == 0
+
     def test_views_without_records_are_empty_tables(self, root):
         for name in ("searches", "differences", "loads"):
             assert len(query(root, f"SELECT * FROM {name}")) == 0

@@ -8,6 +8,7 @@ from harness.engines import open_chunks
 from harness.errors import DamagedWarning, StoreError
 from harness.store.cells import CellStore
 from harness.store.files import write_atomic
+from harness.store.loads import LOAD_SCHEMA, LoadRecord
 from harness.store.records import Record
 from harness.store.runs import RunInfo, RunStore
 
@@ -60,6 +61,17 @@ def test_a_damaged_part_counts_as_not_there(tmp_path_factory: pytest.TempPathFac
     damaged.write_bytes(content[: min(cut, len(content) - 1)])
     with pytest.warns(DamagedWarning, match=damaged.name):
         assert store.answered(KEY).tolist() == [0]
+
+
+def test_a_column_that_an_earlier_version_did_not_have_is_null(tmp_path: Path) -> None:
+    earlier = LOAD_SCHEMA.remove(LOAD_SCHEMA.get_field_index("machine_memory"))
+    CellStore(tmp_path, earlier).append(KEY, [LoadRecord(0, "a", None, None, 0.0, 0.0, 0.1, 0.1, 1, memory=7)])
+    store = CellStore(tmp_path, LOAD_SCHEMA)
+    store.append(KEY, [LoadRecord(1, "a", None, None, 0.0, 0.0, 0.1, 0.1, 1, memory=8, machine_memory=9)])
+    table = store.read(KEY)
+    assert set(table.schema.names) == set(LOAD_SCHEMA.names)
+    assert table["memory"].to_pylist() == [7, 8]
+    assert table["machine_memory"].to_pylist() == [None, 9]
 
 
 def test_an_unwritable_place_is_said(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Records at URLs: the same store as in a folder, on a real S3-compatible server and in fsspec's own memory."""
+"""Records at URLs: as in a folder, on real servers that speak S3's and Google's protocols, and in fsspec's memory."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +10,7 @@ from harness.errors import HarnessError, StoreError
 from harness.store.cells import CellStore
 from harness.store.records import Record
 from harness.store.runs import RunStore
-from tests.buckets import bucket
+from tests.buckets import bucket, google_bucket
 
 KEY, OTHER = "ab" * 32, "cd" * 32
 
@@ -28,10 +28,16 @@ def s3() -> Iterator[str]:
         yield "s3://discern"
 
 
-@pytest.fixture(params=["folder", "file", "memory", "s3"])
+@pytest.fixture(scope="module")
+def gs() -> Iterator[str]:
+    with google_bucket():
+        yield "gs://discern"
+
+
+@pytest.fixture(params=["folder", "file", "memory", "s3", "gs"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
-    if request.param == "s3":
-        return f"{request.getfixturevalue('s3')}/{uuid4().hex}"
+    if request.param in ("s3", "gs"):
+        return f"{request.getfixturevalue(request.param)}/{uuid4().hex}"
     return {"folder": tmp_path, "file": f"file://{tmp_path}", "memory": f"memory://{uuid4().hex}"}[request.param]
 
 
