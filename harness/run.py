@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from harness.data.spots import GeneratedPairs, PairSet, TablePairs
 from harness.difference.engine import measure
 from harness.engines import answer
 from harness.environment import fingerprint
-from harness.errors import HarnessError, StoreError
+from harness.errors import HarnessError, StoreError, SuiteError, problem
 from harness.events import Events
 from harness.fingerprints.bank import BANK_KEY, Bank, read_bank
 from harness.images.preprocess import preprocess
@@ -54,6 +55,7 @@ class Asked:
         serve: whether the run starts a Triton for the repository's models.
         engine: what answers cells, where it is not what the suite says.
         records: URL that records go to, instead of into folders of ``out``.
+        resumed: run that is gone on with; a run of another plan is refused.
     """
 
     suite: Path
@@ -63,6 +65,7 @@ class Asked:
     serve: bool = False
     engine: str | None = None
     records: str | None = None
+    resumed: str | None = None
 
 
 @dataclass(frozen=True)
@@ -263,6 +266,9 @@ def _write_found(plan: Plan, store: RunStore, run_id: str) -> None:
 def _start(asked: Asked, ready: Prepared, store: RunStore) -> RunInfo:
     """Return the unfinished run of this plan, or a new one."""
     plan = _plan(ready, asked.limit).digest
+    spec = ready.suite.model_dump(mode="json")
+    if asked.resumed is not None:
+        _check_resumed(store.load(asked.resumed), plan, spec)
     engine = asked.engine or ready.suite.engine
     earlier = store.unfinished(plan)
     if earlier is not None:
@@ -275,7 +281,7 @@ def _start(asked: Asked, ready: Prepared, store: RunStore) -> RunInfo:
         plan=plan,
         suite=str(asked.suite),
         settings=asked.settings,
-        spec=ready.suite.model_dump(mode="json"),
+        spec=spec,
         status="running",
         started=started,
         served="triton" if asked.serve else None,
@@ -284,3 +290,12 @@ def _start(asked: Asked, ready: Prepared, store: RunStore) -> RunInfo:
         engine=engine,
         records=asked.records,
     )
+
+
+def _check_resumed(earlier: RunInfo, plan: str, spec: Mapping[str, Any]) -> None:
+    """Raise SuiteError where what would be asked is not what the earlier run asked."""
+    if earlier.plan != plan:
+        keys = [key for key in spec if earlier.spec.get(key) != spec[key]]
+        got = f"another: {', '.join(keys) or 'its images, models or packages'} changed"
+        do = f"Set the variables that it was started with, or start another: harness run {earlier.suite}"
+        raise SuiteError(problem(f"run {earlier.id}", "the suite that it was started with", got, do))

@@ -78,7 +78,7 @@ def resume(
 
     info = RunStore(out_dir).load(run_id)
     served = info.served is not None
-    asked = Asked(Path(info.suite), info.settings, out_dir, info.limit, served, info.engine, info.records)
+    asked = Asked(Path(info.suite), info.settings, out_dir, info.limit, served, info.engine, info.records, run_id)
     _run(asked, dry_run=False)
 
 

@@ -14,7 +14,15 @@ from harness.search.searcher import Searcher
 
 SEARCHERS: dict[str, type[Searcher]] = {
     kind.name: kind
-    for kind in (DiffFinderCw, DiffFinderPgd, CarliniWagner, Dflare, DiffChaser, Boundary, BoundaryAnswers)
+    for kind in (
+        DiffFinderCw,
+        DiffFinderPgd,
+        CarliniWagner,
+        Dflare,
+        DiffChaser,
+        Boundary,
+        BoundaryAnswers,
+    )
 }
 """Searchers by name; a new one is a file and its entry here."""
 

@@ -258,9 +258,13 @@ def _detectors(
     ]
     figures: list[dict[tuple[str, str], Figures]] = [{} for _ in card.heads]
     for (condition, generator), item in tested.items():
-        metrics = _metrics(card)
-        draws = bootstrap(lambda w: _table(card, item, thresholds, w), item.sources, resamples, seed)  # noqa: B023
         values = _table(card, item, thresholds, None)
+        draws = bootstrap(
+            lambda w: np.stack(list(_table(card, item, thresholds, w).values()), axis=-1),  # noqa: B023
+            item.sources,
+            resamples,
+            seed,
+        )
         for index, head in enumerate(card.heads):
             figures[index][condition, generator] = Figures(
                 generator=generator,
@@ -271,12 +275,10 @@ def _detectors(
                 failures=item.failures,
                 estimates=_rates(item, index, thresholds[index])
                 | {
-                    name: Estimate.of(
-                        values[index, place], bootstrap_interval(draws[:, index, place]), len(item.labels)
-                    )
-                    for place, name in enumerate(metrics)
+                    name: Estimate.of(value[index], bootstrap_interval(draws[:, index, place]), len(item.labels))
+                    for place, (name, value) in enumerate(values.items())
                 },
-                draws={name: draws[:, index, place] for place, name in enumerate(metrics)},
+                draws={name: draws[:, index, place] for place, name in enumerate(values)},
                 right=_outcomes(item, index, thresholds[index]) if condition == CLEAN else NO_OUTCOMES,
             )
     for index, head in enumerate(card.heads):
@@ -293,32 +295,31 @@ def _detectors(
 FPRS = {"tpr_at_1pct_fpr": 0.01, "tpr_at_5pct_fpr": 0.05}
 
 
-def _metrics(card: Card) -> list[str]:
-    """Return the names of the figures that are bootstrapped, in the order of :func:`_figures`."""
-    ece = ["ece"] if _is_fake_probability(card) else []
-    return ["balanced_accuracy", "auroc", "average_precision", *FPRS, *ece]
-
-
-def _is_fake_probability(card: Card) -> bool:
-    return card.score == "probability" and card.fake == "high"
-
-
-def _table(card: Card, answers: Answers, thresholds: Sequence[float], weights: NDArray[Any] | None) -> Floats:
-    """Return every head's figures, (heads, metrics), or (resamples, heads, metrics) with weights (resamples, n)."""
+def _table(
+    card: Card, answers: Answers, thresholds: Sequence[float], weights: NDArray[Any] | None
+) -> dict[str, Floats]:
+    """Return each figure of every head, (heads,), or (resamples, heads) with weights (resamples, n)."""
     rows = [
         _figures(card, answers.scores[:, head], answers.labels, threshold, weights)
         for head, threshold in enumerate(thresholds)
     ]
-    return np.moveaxis(np.asarray(rows), (0, 1), (-2, -1))
+    return {name: np.stack([row[name] for row in rows], axis=-1) for name in rows[0]}
 
 
 def _figures(
     card: Card, scores: Floats, labels: NDArray[np.int64], threshold: float, weights: NDArray[Any] | None
-) -> list[Floats]:
+) -> dict[str, Floats]:
+    """Return the figures that are bootstrapped, by name, in the order of tables."""
     found = ranking(scores, labels, tuple(FPRS.values()), weights)
-    balanced = rates(scores, labels, threshold, weights).balanced_accuracy
-    ece = [expected_calibration_error(scores, labels, weights=weights)] if _is_fake_probability(card) else []
-    return [balanced, found.auroc, found.average_precision, *found.tpr, *ece]
+    figures = {
+        "balanced_accuracy": rates(scores, labels, threshold, weights).balanced_accuracy,
+        "auroc": found.auroc,
+        "average_precision": found.average_precision,
+        **dict(zip(FPRS, found.tpr, strict=True)),
+    }
+    if card.score == "probability" and card.fake == "high":
+        figures["ece"] = expected_calibration_error(scores, labels, weights=weights)
+    return figures
 
 
 def _right(answers: Answers, head: int, threshold: float) -> NDArray[np.bool_]:

@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -91,6 +92,21 @@ def test_an_interrupted_run_is_resumed_by_name(
     resumed = folder_of(harness("resume", run, "--out", tmp_path))
     assert resumed.name == run
     assert contents(resumed) == contents(first)
+
+
+def test_a_run_whose_suite_says_something_else_now_is_not_resumed(
+    suite: Path, out: Path, first: Path, tmp_path: Path
+) -> None:
+    changed = tmp_path / "small.yaml"
+    changed.write_text(suite.read_text().replace("[none, {jpeg", "[none, '${BLUR:-png}', {jpeg"))
+    said = json.loads((first / "run.json").read_text()) | {"id": "cut", "status": "interrupted", "suite": str(changed)}
+    (out / "runs" / "cut").mkdir()
+    (out / "runs" / "cut" / "run.json").write_text(json.dumps(said))
+    ended = harness("resume", "cut", "--out", out, environ={"BLUR": "blur sigma=1"})
+    shutil.rmtree(out / "runs" / "cut")
+    assert ended.returncode == 2, ended.stderr
+    assert "run cut: expected the suite that it was started with, got another: tasks changed" in ended.stderr
+    assert f"harness run {changed}" in ended.stderr.replace("\n", "")
 
 
 def outlived() -> set[Path]:

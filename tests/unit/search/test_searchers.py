@@ -3,6 +3,8 @@ import contextlib
 import numpy as np
 import pytest
 
+from harness.search.boundary import Boundary
+from harness.search.boundary_answers import BoundaryAnswers
 from harness.search.cw import CarliniWagner
 from harness.search.dflare import OPERATORS, Dflare, OperatorChain
 from harness.search.diffchaser import DiffChaser
@@ -13,7 +15,15 @@ from harness.search.oracle import to_floats
 from harness.search.requests import Answers, Ask, Differentiate, Keep, Slope
 from harness.search.tanh_descent import TanhDescent
 
-SEARCHERS = [DiffFinderCw(), DiffFinderPgd(), CarliniWagner(), Dflare(), DiffChaser()]
+SEARCHERS = [
+    DiffFinderCw(),
+    DiffFinderPgd(),
+    CarliniWagner(),
+    Dflare(),
+    DiffChaser(),
+    Boundary(),
+    BoundaryAnswers(),
+]
 
 
 def named(searchers):
@@ -42,9 +52,9 @@ def test_what_is_kept_is_decided_differently(searcher, seeds, pair):
         white, black = decisions(end.kept, pair)
         assert white != black
         assert end.kept.shape == end.seed.pixels.shape
-        assert end.kept.dtype == (np.float32 if searcher.needs_gradient else np.uint8)
+        assert end.kept.dtype == np.uint8 or (searcher.needs_gradient and end.kept.dtype == np.float32)
         assert end.kept.min() >= 0
-        assert end.kept.max() <= (1 if searcher.needs_gradient else 255)
+        assert end.kept.max() <= (1 if end.kept.dtype == np.float32 else 255)
         assert end.first.black <= end.spent.black
     assert not any(end.failure for end in found.values())
 
@@ -71,8 +81,14 @@ def test_one_model_does_not_disagree_with_itself(searcher, seeds, make_oracle):
     for end in found.values():
         assert end.kept is None
         assert end.failure is None
-        if not searcher.needs_gradient:
-            assert 30 < end.spent.white == end.spent.black <= 40
+        assert 0 < max(end.spent.white, end.spent.black) <= 40
+
+
+@named([Dflare(), DiffChaser()])
+def test_black_box_searches_go_on_until_their_budget_ends(searcher, seeds, make_oracle):
+    searcher = searcher.model_copy(update={"queries": 40})
+    for end in ends(searcher, seeds, Pair(make_oracle(), make_oracle())).values():
+        assert 30 < end.spent.white == end.spent.black <= 40
 
 
 @named([searcher.model_copy(update={"queries": 7, "gradients": 3}) for searcher in SEARCHERS])

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+from sklearn.metrics import accuracy_score, average_precision_score, balanced_accuracy_score, roc_auc_score
 
 from harness.card import Card, Head
 from harness.claims import check_claims
@@ -89,12 +89,18 @@ def test_figures_are_scikit_learns(tmp_path: Path) -> None:
         for generator in ("a", "b"):
             scores, labels = arrays(tmp_path, generator, index)
             figures = detector.figures["none", generator]
-            assert figures.estimates["auroc"].value == pytest.approx(roc_auc_score(labels, scores))
-            assert figures.estimates["balanced_accuracy"].value == pytest.approx(
-                balanced_accuracy_score(labels, scores > 0.5)
-            )
-            estimate = figures.estimates["auroc"]
-            assert estimate.low <= estimate.value <= estimate.high
+            called = scores > 0.5
+            expected = {
+                "accuracy": accuracy_score(labels, called),
+                "balanced_accuracy": balanced_accuracy_score(labels, called),
+                "auroc": roc_auc_score(labels, scores),
+                "average_precision": average_precision_score(labels, scores),
+            }
+            assert {name: figures.estimates[name].value for name in expected} == pytest.approx(expected)
+            for name in ("balanced_accuracy", "auroc", "average_precision"):
+                estimate = figures.estimates[name]
+                assert estimate.low <= estimate.value <= estimate.high
+                assert figures.draws[name].mean() == pytest.approx(estimate.value, abs=0.02)
             assert figures.in_domain == (detector.head.name == generator)
 
 
