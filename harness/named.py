@@ -104,9 +104,11 @@ def _build(name: str, parameters: Any, kinds: Mapping[str, type[N]], what: str, 
     except ValidationError as error:
         detail = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in detail["loc"]) or name
+        where = f"{what} {name}: {key}"
+        if detail["type"] == "missing":
+            raise SuiteError(problem(where, "a value", "nothing", f"Write {name} {key}=...")) from error
         wanted = detail["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-        got = "nothing" if detail["type"] == "missing" else repr(detail["input"])
-        raise SuiteError(problem(f"{what} {name}: {key}", wanted, got, "Correct it")) from error
+        raise SuiteError(problem(where, wanted, repr(detail["input"]), "Correct it")) from error
 
 
 def _word(value: object) -> str:
