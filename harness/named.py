@@ -106,7 +106,7 @@ def _build(name: str, parameters: Any, kinds: Mapping[str, type[N]], what: str, 
         key = ".".join(str(part) for part in detail["loc"]) or name
         where = f"{what} {name}: {key}"
         if detail["type"] == "missing":
-            raise SuiteError(problem(where, "a value", "nothing", f"Write {name} {key}=...")) from error
+            raise SuiteError(problem(where, "a value", "nothing", f"Write {name} {key}=VALUE")) from error
         wanted = detail["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
         raise SuiteError(problem(where, wanted, repr(detail["input"]), "Correct it")) from error
 

@@ -100,7 +100,7 @@ def test_a_chain_goes_in_order() -> None:
     [
         ("jpg quality=5", "Did you mean 'jpeg'"),
         ("jpeg qualty=5", "Did you mean 'quality'"),
-        ("jpeg", "quality: expected a value, got nothing. Write jpeg quality=..."),
+        ("jpeg", "quality: expected a value, got nothing. Write jpeg quality=VALUE"),
         ("jpeg quality=0", "quality"),
         ("jpeg 65", "key=value"),
         ({"jpeg": {"quality": "65"}}, "quality"),
