@@ -22,7 +22,6 @@ from harness.store.shelves import LocalShelf, open_shelf
 DIGEST = 16
 """Digits of a part's content in its name; parts of earlier versions have fewer, which say nothing."""
 
-
 ALWAYS = ("position", "error")
 """Columns that every part has."""
 
