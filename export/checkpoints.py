@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import numpy as np
 import torch
@@ -114,7 +115,8 @@ def read_tensors(path: Path, expected: str = "a checkpoint of plain tensors", do
         CheckpointError: no such file, a damaged one, or one that holds code.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+            return torch.load(cast(IO[bytes], content), map_location="cpu", weights_only=True)  # never past its end
     except Exception as error:  # each of torch's builders fails in ways of its own
         words = str(error).strip().partition("\n")[0] or type(error).__name__
         raise CheckpointError(problem(str(path), expected, words, do)) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from harness.card import NAME_PATTERN
 from harness.data.inside import read_inside
 from harness.data.opening import open_dataset
 from harness.data.paired import Paired, named_pairs
@@ -110,9 +112,12 @@ def _open(info: RunInfo, store: RunStore, wanted: set[str], whites: set[str], ev
     said = {model.name: model.card for model in suite.models if model.card is not None}
     cards = {}
     for white in whites:
+        name = white.partition(VARIANT)[0]
         try:
-            entry = here / suite.repository / white.partition(VARIANT)[0]
-            cards[white] = (said.get(white) or load_entry(entry).card).preprocess
+            if white in said:
+                cards[white] = said[white].preprocess
+            elif re.fullmatch(NAME_PATTERN, name):  # from a file: never a path
+                cards[white] = load_entry(here / suite.repository / name).card.preprocess
         except CardError:
             continue
     return _Seeds(places, cards)

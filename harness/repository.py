@@ -102,5 +102,5 @@ def read_config(path: Path) -> ModelConfig:
     """
     try:
         return text_format.Parse(path.read_text(encoding="utf-8"), ModelConfig())
-    except (OSError, UnicodeDecodeError, text_format.ParseError) as error:
+    except (OSError, ValueError, text_format.ParseError) as error:
         raise CardError(problem(str(path), "a model configuration", str(error), "Export the entry again")) from error

@@ -7,8 +7,9 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from statistics import fmean
+from typing import Annotated
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from harness.errors import StoreError, problem
 from harness.frozen import Frozen
@@ -19,6 +20,9 @@ ASSUMED = 0.03
 
 WEIGHT = 3
 """How many A/A comparisons that assumption counts as."""
+
+MOST = 50.0
+"""Bound of a log ratio: no two times are further apart."""
 
 FACTS = ("system", "processor", "cores")
 """Of what a run ran on, what makes a machine: versions may change, and are what one wants to compare."""
@@ -38,8 +42,8 @@ class Aa(Frozen):
     runs: tuple[str, str]
     place: str
     figure: str
-    log_ratio: float
-    variance: float
+    log_ratio: Annotated[float, Field(ge=-MOST, le=MOST)]
+    variance: Annotated[float, Field(ge=0, le=MOST**2)]
 
 
 class Noise(Frozen):

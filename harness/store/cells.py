@@ -23,7 +23,10 @@ DIGEST = 16
 """Digits of a part's content in its name; parts of earlier versions have fewer, which say nothing."""
 
 ALWAYS = ("position", "error")
-"""Columns that every part has."""
+"""Columns that are always read."""
+
+ADDED = frozenset({"machine_memory", "gpu_memory"})
+"""Columns that parts of earlier versions may lack: null there."""
 
 
 class Row(Protocol):
@@ -80,8 +83,7 @@ class CellStore:
 
         Args:
             key: the cell's content hash.
-            columns: columns wanted; ``position`` and ``error`` always come along. Those that a part written by an
-                earlier version lacks are null.
+            columns: columns wanted; ``position`` and ``error`` always come along.
             span: positions of consequence; parts that hold none of them are not opened. All where None.
         """
         wanted = list(dict.fromkeys((*ALWAYS, *(columns or self.schema.names))))
@@ -147,7 +149,7 @@ def _read_part(path: str, content: bytes | OSError, schema: pa.Schema) -> pa.Tab
         with pq.ParquetFile(pa.BufferReader(_whole(path, content))) as file:
             table = file.read(schema.names, use_threads=False)
         for field in schema:
-            if field.name not in (*ALWAYS, *table.column_names):
+            if field.name in ADDED.difference(table.column_names):
                 table = table.append_column(field, pa.nulls(table.num_rows, field.type))
         return table.select(schema.names)
     except (pa.ArrowException, KeyError, OSError, ValueError) as error:

@@ -64,7 +64,7 @@ class RunInfo(Frozen):
     data: dict[str, str] = {}
     environment: dict[str, Any] = {}
     engine: str = "local"
-    records: str | None = None
+    records: Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.\-]*://", max_length=2000)] | None = None
     verdict: str | None = None
 
 

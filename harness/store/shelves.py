@@ -53,8 +53,12 @@ class LocalShelf:
         write_atomic(self.root / name, content)
 
     def names(self, folder: str) -> list[str]:
-        """Return the names of the files in a folder that are no temporary ones."""
-        return sorted(f"{folder}/{path.name}" for path in (self.root / folder).glob("[0-9]*"))
+        """Return the names of the files in a folder that are no temporary ones. Raises StoreError for no path."""
+        try:
+            return sorted(f"{folder}/{path.name}" for path in (self.root / folder).glob("[0-9]*"))
+        except OSError as error:  # a name that no file can have
+            what, got = str(self.root)[:200], error.strerror or str(error)
+            raise StoreError(problem(what, "a folder of records", got, "Check --out or --records")) from error
 
     def read(self, names: Sequence[str]) -> Iterator[bytes | OSError]:
         """Yield each file's bytes, or why it can't be read."""

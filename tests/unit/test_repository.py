@@ -75,6 +75,11 @@ def test_a_pattern_never_becomes_a_path(tmp_path: Path, pattern: str) -> None:
         find_entries(tmp_path / "inner", pattern)
 
 
+def test_a_name_that_can_be_no_path_is_said(tmp_path: Path) -> None:
+    with pytest.raises(CardError, match="a model configuration, got embedded null byte"):
+        load_entry(tmp_path / "dif.\0")
+
+
 def test_an_empty_repository_says_how_to_fill_it(tmp_path: Path) -> None:
     for repository in (tmp_path, tmp_path / "none"):
         with pytest.raises(CardError, match="harness export NAME"):

@@ -219,3 +219,12 @@ def test_offline_is_compared_by_service_and_peaks_are_left_out(tmp_path: Path) -
     both = write_run(tmp_path, "c", {"l/m.x/Offline": key, "l/m.x/peak slo_ms=50": key}, [LOADS])
     (told,) = json.loads(dump_benchmarks(both, "abc"))["benchmarks"]
     assert told["stats"]["median"] == pytest.approx(np.median(seconds))
+
+
+def test_a_noise_model_with_numbers_that_no_times_have_is_refused(tmp_path: Path) -> None:
+    path = write_noise(
+        tmp_path, MACHINE, Noise(seen=(Aa(runs=("a", "b"), place="p", figure="p99", log_ratio=1, variance=0),))
+    )
+    path.write_text(path.read_text().replace("1.0", "1e200"))
+    with pytest.raises(StoreError):
+        read_noise(tmp_path, MACHINE)

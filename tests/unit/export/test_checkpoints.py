@@ -1,5 +1,7 @@
 import os
 import pickle
+import struct
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -87,6 +89,19 @@ class _Evil:
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_a_text_that_claims_to_be_longer_than_its_file_takes_no_memory(published: Published) -> None:
+    folder = published("mj") / "mj"
+    magic = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)  # of torch's format before the ZIP files
+    (folder / "chk_0.pt").write_bytes(magic + pickle.dumps(1001, protocol=2) + b"\x80\x02X" + struct.pack("<I", 2**31))
+    tracemalloc.start()
+    try:
+        with pytest.raises(CheckpointError, match="expected a checkpoint of plain tensors"):
+            read_dif_checkpoint(folder)
+        assert tracemalloc.get_traced_memory()[1] < 2**26
+    finally:
+        tracemalloc.stop()
+
+
 def test_code_in_a_checkpoint_never_runs(published: Published, tmp_path: Path) -> None:
     home, trap = published("mj") / "mj", tmp_path / "sprung"
     torch.save({"Fingerprint": _Evil(trap)}, home / "chk_0.pt")

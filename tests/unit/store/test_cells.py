@@ -74,6 +74,11 @@ def test_a_column_that_an_earlier_version_did_not_have_is_null(tmp_path: Path) -
     assert table["machine_memory"].to_pylist() == [None, 9]
 
 
+def test_a_place_that_can_be_no_folder_is_said() -> None:
+    with pytest.raises(StoreError, match="expected a folder of records, got File name too long"):
+        CellStore("9" * 5000).read(KEY)
+
+
 def test_an_unwritable_place_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="--out"):

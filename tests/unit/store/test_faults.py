@@ -8,6 +8,7 @@ import sys
 import tempfile
 import threading
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,15 @@ def test_a_run_that_was_cut_at_any_byte_is_none(tmp_path: Path) -> None:
             store.load("b")
     store.save(cut)
     assert store.load("b") == cut
+
+
+def test_records_of_a_run_lie_at_a_url_or_below_its_root(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    info = RunInfo(id="a", plan="p", suite="s", spec={}, status="complete", started="2026-01-01T00:00:00+00:00")
+    for records, readable in ((None, True), ("s3://bucket/x", True), ("../elsewhere", False), ("9" * 5000, False)):
+        store.save(info.model_copy(update={"records": records}))
+        with nullcontext() if readable else pytest.raises(StoreError, match="Delete the folder"):
+            assert store.load("a").records == records
 
 
 def test_every_write_below_a_file_is_refused_in_one_message(tmp_path: Path) -> None:
