@@ -25,7 +25,7 @@ def run(suites: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_combination_is_ranked(run: Path) -> None:
     board = table(run, "spots_methods")
-    assert len(board) == (3 * 2 + 1) * 4  # a model is not asked about what highpass leaves
+    assert len(board) == (3 * 2 + 1) * 5  # a model is not asked about what highpass leaves
     assert set(board["mark"].dropna()) == {"chosen", "baseline"}
     assert board["iou"].between(0, 1).all()
     ranked = board.sort_values("rank")["iou"]
