@@ -17,7 +17,7 @@ from harness.store.cells import CellStore
 from tests.noise import write_noise
 
 MODEL = "cnnspot.mini_gan"
-PER_CLASS = 300
+PER_CLASS = 1000
 
 SUITE = """\
 name: chaos
