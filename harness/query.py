@@ -13,23 +13,26 @@ The latter four have the columns of ``cells`` before their own.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from pyarrow.dataset import dataset
 
 from harness.errors import HarnessError, problem
 from harness.extras import load_extra
 from harness.held import temporary
 from harness.store.addresses import read_address
-from harness.store.cells import CellStore, warn_damaged
+from harness.store.cells import CellStore
 from harness.store.runs import RunInfo, RunStore
 
 VIEWS = ("runs", "cells", "records", "searches", "differences", "loads")
+
+ABREAST = 4
+"""Cells that are read at once."""
 
 HIDDEN = ("png",)
 """Columns that no view has: pictures."""
@@ -94,42 +97,42 @@ def _bind(connection: Any, root: Path, sql: str) -> None:
     connection.register("listed", pa.Table.from_pylist(cells, schema=_CELLS))
     connection.execute("CREATE TABLE cells AS SELECT * FROM listed")
     connection.unregister("listed")
-    wanted = [name for name in VIEWS[2:] if name in sql.lower()]
-    places = {info.records for info in infos if info.records is not None} if wanted else set()
-    keys = {place: {key for info in infos if info.records == place for key in info.cells.values()} for place in places}
-    for name in wanted:
-        far = [(_store(RunStore(root, place), name), sorted(keys[place])) for place in sorted(places)]
-        _bind_records(connection, name, _store(RunStore(root), name), far)
+    places: dict[str | None, set[str]] = {None: set()}
+    for info in infos:
+        places.setdefault(info.records, set()).update(info.cells.values())
+    for view in VIEWS[2:]:
+        if view in sql.lower():
+            _bind_records(connection, view, [(_store(RunStore(root, at), view), keys) for at, keys in places.items()])
 
 
 def _store(runs: RunStore, view: str) -> CellStore:
     return dict(zip(VIEWS[2:], (runs.cells, runs.searches, runs.differences, runs.loads), strict=True))[view]
 
 
-def _bind_records(connection: Any, name: str, near: CellStore, far: Sequence[tuple[CellStore, Sequence[str]]]) -> None:
+def _bind_records(connection: Any, view: str, stores: Sequence[tuple[CellStore, Collection[str]]]) -> None:
     """Make the view of one kind of record; one row a position of a cell, where an answer wins over a failure.
 
     Args:
         connection: to DuckDB.
-        name: of the view.
-        near: records below the root, all of which are read.
-        far: records at URLs, and the cells there that are read.
+        view: its name.
+        stores: where records are, and the cells that are read there; of one that is in two, the first wins.
     """
-    columns = [column for column in near.schema.names if column not in HIDDEN]
-    tables = [_read_parts(list(near.parts()), near.schema, columns).rename_columns([*columns, "part"])]
-    for store, keys in far:
-        for key in keys:
-            table = store.read(key, columns).select(columns)
-            tables.append(table.append_column("part", pa.repeat(f"{key}/0", table.num_rows)))
-    connection.register("parts", pa.concat_tables(tables))
-    connection.execute(
-        f"CREATE TABLE {name}_kept AS SELECT *, parse_path(part)[-2] AS key FROM parts"
-        " QUALIFY row_number() OVER (PARTITION BY parse_path(part)[-2], position ORDER BY error IS NOT NULL, part) = 1"
-    )
-    connection.unregister("parts")
+    schema = stores[0][0].schema
+    columns = [column for column in schema.names if column not in HIDDEN]
+    found: dict[str, pa.Table] = {}
+    with ThreadPoolExecutor(ABREAST, thread_name_prefix="records") as pool:
+        for store, keys in stores:
+            missing = sorted(keys - found.keys())
+            read = pool.map(lambda key, store=store: store.read(key, columns).select(columns), missing)
+            found.update({key: table for key, table in zip(missing, read, strict=True) if table.num_rows})
+    tables = [table.append_column("key", pa.repeat(key, table.num_rows)) for key, table in found.items()]
+    none = pa.schema([*(schema.field(column) for column in columns), ("key", pa.string())]).empty_table()
+    connection.register("read", pa.concat_tables([none, *tables]))
+    connection.execute(f"CREATE TABLE {view}_kept AS SELECT * FROM read")
+    connection.unregister("read")
     where = [f'c."{column}"' for column in _CELLS.names if column not in columns]
     said = ", ".join([*where, *(f'r."{column}"' for column in columns)])
-    connection.execute(f"CREATE VIEW {name} AS SELECT {said} FROM cells AS c JOIN {name}_kept AS r ON c.key = r.key")
+    connection.execute(f"CREATE VIEW {view} AS SELECT {said} FROM cells AS c JOIN {view}_kept AS r ON c.key = r.key")
 
 
 def _lock(connection: Any) -> None:
@@ -142,26 +145,6 @@ def _lock(connection: Any) -> None:
         "lock_configuration = true",
     ):
         connection.execute(f"SET {setting}")
-
-
-def _read_parts(paths: Sequence[Path], schema: pa.Schema, columns: Sequence[str]) -> pa.Table:
-    """Return these columns of all parts, and whose they are; a damaged part counts as not there."""
-
-    def read(some: Sequence[Path]) -> pa.Table:
-        return dataset([str(path) for path in some], schema, format="parquet").to_table([*columns, "__filename"])
-
-    def readable(path: Path) -> bool:
-        try:
-            read([path])
-        except (pa.ArrowException, OSError) as error:
-            warn_damaged(path, error)
-            return False
-        return True
-
-    try:
-        return read(paths)
-    except (pa.ArrowException, OSError):
-        return read([path for path in paths if readable(path)])
 
 
 def _run(info: RunInfo) -> dict[str, object]:

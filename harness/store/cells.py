@@ -148,12 +148,14 @@ def _read_part(path: str, content: bytes | OSError, schema: pa.Schema) -> pa.Tab
     try:
         with pq.ParquetFile(pa.BufferReader(_whole(path, content))) as file:
             table = file.read(schema.names, use_threads=False)
+        if not _digested(path):
+            table.validate(full=True)  # nothing else says that its text is text
         for field in schema:
             if field.name in ADDED.difference(table.column_names):
                 table = table.append_column(field, pa.nulls(table.num_rows, field.type))
         return table.select(schema.names)
     except (pa.ArrowException, KeyError, OSError, ValueError) as error:
-        warn_damaged(path, error)
+        _warn_damaged(path, error)
         return None
 
 
@@ -161,13 +163,18 @@ def _whole(path: str, content: bytes | OSError) -> bytes:
     """Return a part's bytes; raises OSError where they can't be read, ValueError where they are not those written."""
     if isinstance(content, OSError):
         raise content
-    named = path.removesuffix(".parquet").rpartition("-")[2]
-    if len(named) == DIGEST and named != _digest(content):
+    if (named := _digested(path)) and named != _digest(content):
         raise ValueError(f"{len(content):,} bytes of another digest")
     return content
 
 
-def warn_damaged(path: Path | str, error: Exception) -> None:
+def _digested(path: str) -> str:
+    """Return the digest that a part's name tells; empty where it tells none."""
+    named = path.removesuffix(".parquet").rpartition("-")[2]
+    return named if len(named) == DIGEST else ""
+
+
+def _warn_damaged(path: Path | str, error: Exception) -> None:
     """Say that a part is damaged and counts as not there."""
     do = "Its records count as not there: run the suite again to have them, and delete it"
     got = str(error).partition("\n")[0]

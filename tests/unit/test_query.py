@@ -135,6 +135,17 @@ class TestQuery:
         assert asked["scores"].tolist() == [[0.25], [0.5]]
         assert asked["error"].isna().all()
 
+    def test_a_part_whose_bytes_are_not_those_written_is_not_asked(self, finished, tmp_path):
+        store, key = RunStore(tmp_path), "cd" * 32
+        store.save(finished.info.model_copy(update={"cells": {"t/m/s/test/none/batch 8": key}}))
+        store.cells.append(key, [Record(i, f"{i}", "a", 0, [0.25]) for i in range(2)])
+        (path,) = store.cells.parts()
+        changed = path.read_bytes().replace(np.float32(0.25).tobytes(), np.float32(0.75).tobytes())
+        assert changed != path.read_bytes()
+        path.write_bytes(changed)
+        with pytest.warns(DamagedWarning, match="of another digest"):
+            assert len(query(tmp_path, "SELECT * FROM records")) == 0
+
     def test_records_at_a_url_are_asked_like_those_in_a_folder(self, root, finished, tmp_path):
         pytest.importorskip("fsspec", reason="the extra `remote` is not installed")
         url = f"memory://{tmp_path.name}"

@@ -63,6 +63,20 @@ def test_a_damaged_part_counts_as_not_there(tmp_path_factory: pytest.TempPathFac
         assert store.answered(KEY).tolist() == [0]
 
 
+@pytest.mark.parametrize("digest", [True, False])
+def test_text_that_is_none_is_damage(tmp_path: Path, digest: bool) -> None:
+    store = CellStore(tmp_path)
+    store.append(KEY, [row(3)])
+    (path,) = store.parts()
+    content = path.read_bytes()
+    assert content.count(b"3.png") > 0
+    path.unlink()
+    name = path.name if digest else "000000003-x.parquet"
+    (path.parent / name).write_bytes(content.replace(b"3.png", b"\xff.png"))
+    with pytest.warns(DamagedWarning, match="expected a whole part, got"):
+        assert store.read(KEY).num_rows == 0
+
+
 def test_a_column_that_an_earlier_version_did_not_have_is_null(tmp_path: Path) -> None:
     earlier = LOAD_SCHEMA.remove(LOAD_SCHEMA.get_field_index("machine_memory"))
     CellStore(tmp_path, earlier).append(KEY, [LoadRecord(0, "a", None, None, 0.0, 0.0, 0.1, 0.1, 1, memory=7)])
