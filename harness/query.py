@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.dataset  # DuckDB registers tables through it, and dies where it can not import it
 
 from harness.errors import HarnessError, problem
 from harness.extras import load_extra
@@ -30,9 +30,6 @@ from harness.store.cells import CellStore
 from harness.store.runs import RunInfo, RunStore
 
 VIEWS = ("runs", "cells", "records", "searches", "differences", "loads")
-
-ABREAST = 4
-"""Cells that are read at once."""
 
 HIDDEN = ("png",)
 """Columns that no view has: pictures."""
@@ -120,11 +117,11 @@ def _bind_records(connection: Any, view: str, stores: Sequence[tuple[CellStore, 
     schema = stores[0][0].schema
     columns = [column for column in schema.names if column not in HIDDEN]
     found: dict[str, pa.Table] = {}
-    with ThreadPoolExecutor(ABREAST, thread_name_prefix="records") as pool:
-        for store, keys in stores:
-            missing = sorted(keys - found.keys())
-            read = pool.map(lambda key, store=store: store.read(key, columns).select(columns), missing)
-            found.update({key: table for key, table in zip(missing, read, strict=True) if table.num_rows})
+    for store, keys in stores:
+        for key in sorted(keys - found.keys()):
+            table = store.read(key, columns).select(columns)
+            if table.num_rows:
+                found[key] = table
     tables = [table.append_column("key", pa.repeat(key, table.num_rows)) for key, table in found.items()]
     none = pa.schema([*(schema.field(column) for column in columns), ("key", pa.string())]).empty_table()
     connection.register("read", pa.concat_tables([none, *tables]))

@@ -389,7 +389,10 @@ def test_blur_jpeg_draws_over_its_ranges() -> None:
     ("value", "message"),
     [
         ("blur_jpg", "augmentation: expected a known one, got 'blur_jpg'. Did you mean 'blur_jpeg'?"),
-        ("phase_noise", "augmentation phase_noise: strength: expected Field required, got nothing. Correct it."),
+        (
+            "phase_noise",
+            "augmentation phase_noise: strength: expected a value, got nothing. Write phase_noise strength=VALUE.",
+        ),
         ("phase_noise strength=2", "strength: expected less than or equal to 1, got '2'"),
         ("phase_noise strengt=1", "Did you mean 'strength'?"),
         ("phase_noise strength=1 alpha=0.8:0.2", "alpha: expected a range LOW:HIGH with the lower end first"),
