@@ -97,9 +97,10 @@ def _bind(connection: Any, root: Path, sql: str) -> None:
     places: dict[str | None, set[str]] = {None: set()}
     for info in infos:
         places.setdefault(info.records, set()).update(info.cells.values())
-    for view in VIEWS[2:]:
-        if view in sql.lower():
-            _bind_records(connection, view, [(_store(RunStore(root, at), view), keys) for at, keys in places.items()])
+    if wanted := [view for view in VIEWS[2:] if view in sql.lower()]:
+        opened = [(RunStore(root, at), keys) for at, keys in places.items()]
+        for view in wanted:
+            _bind_records(connection, view, [(_store(runs, view), keys) for runs, keys in opened])
 
 
 def _store(runs: RunStore, view: str) -> CellStore:
